@@ -1,1 +1,54 @@
-fn main() {}
+//! What CI does, under one spelling: `cargo xtask VERB`.
+//!
+//! Each verb is a module with a `run` that takes the arguments after the verb. Nothing here is needed to build
+//! or to use Sterna; `docs/ci.md` says what each check is for and how to run it alone.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+mod bench;
+mod compliance;
+
+const USAGE: &str = "\
+usage: cargo xtask VERB
+
+  test [--only STEP,…]          everything CI checks, on a bare machine: installs what is missing, then runs it all
+  compliance [--check]          counts the RFC requirements that are implemented, tested and excepted
+  fuzz [TARGET] [--seconds N]   runs the fuzz targets, all of them for 10 s each by default
+  bench …                       measures; `cargo xtask bench --help` lists what
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((verb, rest)) = arguments.split_first() else {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let outcome = match verb.as_str() {
+        "bench" => bench::run(rest),
+        "compliance" => compliance::run(rest),
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        unknown => {
+            eprint!("error: `{unknown}` is not a verb of xtask\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a verb ends in: a person reads the error, so its type does not matter above here.
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// The root of the workspace, wherever cargo was called from.
+fn workspace_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
