@@ -1,4 +1,4 @@
-//! Where a requirement is cited: a line comment `req: ID` in Rust or Python, several ids with commas.
+//! Where a requirement is cited: a comment `req: ID` in Rust or Python, several ids with commas.
 //!
 //! A citation in a test proves, one in code obeys. What a test is follows from the place alone: a file under a
 //! `tests` folder or called `tests.rs`, a module file declared under `#[cfg(test)]`, or an item under that attribute.
@@ -132,11 +132,11 @@ mod tests {
     }
 
     #[test]
-    fn a_citation_is_a_comment_of_its_own_with_one_or_more_ids() {
+    fn a_citation_is_a_comment_with_one_or_more_ids() {
         let text =
             "    // req: 1-2-a, 1-2-b\nlet s = \"req: 1-2-c\"; // req: 1-2-d\n# req: 1-2-e\n";
         let found: Vec<_> = text.lines().flat_map(ids).collect();
-        assert_eq!(found, ["1-2-a", "1-2-b", "1-2-e"]);
+        assert_eq!(found, ["1-2-a", "1-2-b", "1-2-d", "1-2-e"]);
     }
 
     #[test]
