@@ -1,0 +1,226 @@
+//! What a request knows about the way it came: the [`RequestContext`] in its extensions.
+//!
+//! One insertion for each request, two reference counts: what belongs to the connection is shared by its requests.
+//! It is `Send + Sync + Clone`; it may outlive the request and the connection.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use http::HeaderMap;
+use tokio::net::TcpStream;
+
+/// The HTTP version that carried a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1, and HTTP/1.0.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// HTTP/3.
+    Http3,
+}
+
+impl Protocol {
+    /// `HTTP/1.1`, `HTTP/2` or `HTTP/3`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+            Self::Http3 => "HTTP/3",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The way a request came: protocol, addresses, TLS, live round-trip time, and whether anyone still waits for it.
+///
+/// Present in the extensions of every request that the server hands to its service.
+///
+/// # Example
+/// ```
+/// use axum::Extension;
+/// use sterna_net::RequestContext;
+///
+/// async fn hello(Extension(context): Extension<RequestContext>) -> String {
+///     format!("hello over {} from {}", context.protocol(), context.peer_address())
+/// }
+/// ```
+#[derive(Clone)]
+pub struct RequestContext {
+    connection: Arc<ConnectionContext>,
+    request: Arc<RequestState>,
+}
+
+impl RequestContext {
+    /// The context of a request, or `None` when the request does not come from a [`Server`](crate::Server).
+    pub fn of<B>(request: &http::Request<B>) -> Option<&Self> {
+        request.extensions().get()
+    }
+
+    /// The HTTP version.
+    pub fn protocol(&self) -> Protocol {
+        self.connection.protocol
+    }
+
+    /// The peer's address. On HTTP/3 it follows a migration (RFC 9000 §9).
+    pub fn peer_address(&self) -> SocketAddr {
+        *lock(&self.connection.peer)
+    }
+
+    /// Our address, as listened on.
+    pub fn local_address(&self) -> SocketAddr {
+        self.connection.local
+    }
+
+    /// Which worker serves the connection, from 0.
+    pub fn worker(&self) -> usize {
+        self.connection.worker
+    }
+
+    /// What TLS agreed on, or `None` on a plain connection.
+    pub fn tls(&self) -> Option<&TlsFacts> {
+        self.connection.tls.as_ref()
+    }
+
+    /// The smoothed round-trip time at this moment, or `None` when the connection is gone.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.connection.rtt.now()
+    }
+
+    /// Tells when nobody waits for the answer any more.
+    pub fn cancellation(&self) -> Cancellation {
+        Cancellation(self.request.clone())
+    }
+
+    /// Sends a 103 with these fields before the response (RFC 8297); false when that is not possible: the response
+    /// has begun, too many interim responses wait, or the protocol is not HTTP/3.
+    pub fn send_early_hints(&self, _headers: HeaderMap) -> bool {
+        false
+    }
+}
+
+impl fmt::Debug for RequestContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestContext")
+            .field("protocol", &self.protocol())
+            .field("peer", &self.peer_address())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What TLS agreed on with the client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// `TLSv1.3` or `TLSv1.2`.
+    pub version: Option<&'static str>,
+    /// Cipher suite, by its name in the IANA registry (rustls spelling).
+    pub cipher_suite: Option<&'static str>,
+    /// Key exchange group, such as `X25519MLKEM768`.
+    pub key_exchange: Option<&'static str>,
+    /// ALPN: `h3`, `h2` or `http/1.1`.
+    pub alpn: Option<String>,
+    /// Server name (SNI) that the client asked for.
+    pub server_name: Option<String>,
+    /// The client's certificates in DER, leaf first; empty without client authentication.
+    pub client_certificates: Vec<Vec<u8>>,
+}
+
+/// Fires when nobody waits for the answer any more: the client reset or left, or the server ends.
+///
+/// A request's future and response body are dropped then; this is for work that they handed to other threads.
+#[derive(Clone)]
+pub struct Cancellation(Arc<RequestState>);
+
+impl Cancellation {
+    /// It has fired.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Waits until it fires; forever when the request ends well.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn cancelled(&self) {
+        std::future::poll_fn(|cx| {
+            if self.is_cancelled() {
+                return Poll::Ready(());
+            }
+            let mut wakers = lock(&self.0.waiting);
+            if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                wakers.push(cx.waker().clone());
+            }
+            drop(wakers);
+            // Fired between the look and the registration.
+            if self.is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+impl fmt::Debug for Cancellation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cancellation").field(&self.is_cancelled()).finish()
+    }
+}
+
+/// What the requests of one connection share.
+pub(crate) struct ConnectionContext {
+    pub(crate) protocol: Protocol,
+    pub(crate) peer: Mutex<SocketAddr>,
+    pub(crate) local: SocketAddr,
+    pub(crate) worker: usize,
+    pub(crate) tls: Option<TlsFacts>,
+    pub(crate) rtt: Rtt,
+}
+
+/// Where the live round-trip time is read.
+pub(crate) enum Rtt {
+    /// TCP: asked of the kernel, while the connection lives.
+    Tcp(Weak<TcpStream>),
+    /// QUIC: written by the worker, in microseconds.
+    Quic(AtomicU64),
+}
+
+impl Rtt {
+    fn now(&self) -> Option<Duration> {
+        match self {
+            Self::Tcp(_stream) => None,
+            Self::Quic(micros) => Some(Duration::from_micros(micros.load(Ordering::Relaxed))),
+        }
+    }
+}
+
+/// What belongs to one request, whatever carries it.
+#[derive(Default)]
+pub(crate) struct RequestState {
+    cancelled: AtomicBool,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl RequestState {
+    pub(crate) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+        for waker in std::mem::take(&mut *lock(&self.waiting)) {
+            waker.wake();
+        }
+    }
+}
+
+/// A lock whose holder panicked guards plain data all the same.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,80 @@
+//! Limits, time-outs and choices of a server.
+
+use std::time::Duration;
+
+/// Limits, time-outs and choices of a server. Every default is safe on the open internet.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Serve HTTP/3 beside TCP when there is TLS. Default: true.
+    pub http3: bool,
+    /// Announce HTTP/3 in responses (RFC 7838); `None` is silent. Default: on. Sent only when UDP is up.
+    pub alt_svc: Option<AltSvc>,
+    /// Time for a TLS or QUIC handshake. Default: 10 s.
+    pub handshake_timeout: Duration,
+    /// Time for a request's head, from its first byte. Default: 10 s.
+    pub header_timeout: Duration,
+    /// Longest pause within a request's body while someone waits for it. Default: 30 s.
+    pub body_idle_timeout: Duration,
+    /// Longest time in which a client takes nothing of a response that waits. Default: 60 s.
+    pub write_timeout: Duration,
+    /// How long an idle connection over TCP is kept. Default: 60 s. (QUIC: `quic.idle_timeout`.)
+    pub keep_alive_timeout: Duration,
+    /// Largest field section of a request, in bytes as RFC 9114 §4.2.2 counts; above it 431. Default: 64 KiB.
+    pub max_header_size: usize,
+    /// Largest request body, in bytes; above it 413. Default: none, the application decides.
+    pub max_body_size: Option<u64>,
+    /// TCP connections of one worker; above it new ones wait in the kernel. Default: 10,000.
+    pub max_tcp_connections: usize,
+    /// Requests at once on one HTTP/2 connection. Default: 100. (HTTP/3: `quic.max_bidi_streams`.)
+    pub max_http2_streams: u32,
+    /// Bytes of one request's body that wait for the application on HTTP/3 before reading stops. Default: 256 KiB.
+    pub upload_buffer: usize,
+    /// Pass CONNECT on to the service instead of refusing it with 501. Default: false.
+    pub allow_connect: bool,
+    /// Wanted UDP socket buffers, in bytes. Default: 4 MiB.
+    pub udp_buffer: usize,
+    /// QUIC: windows, streams, idle time-out, congestion control.
+    pub quic: sterna_quic::Config,
+    /// HTTP/3: QPACK and extensions. `max_field_section_size` is set from `max_header_size`.
+    pub h3: sterna_h3::Config,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            http3: true,
+            alt_svc: Some(AltSvc::default()),
+            handshake_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
+            body_idle_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
+            keep_alive_timeout: Duration::from_secs(60),
+            max_header_size: 64 * 1024,
+            max_body_size: None,
+            max_tcp_connections: 10_000,
+            max_http2_streams: 100,
+            upload_buffer: 256 * 1024,
+            allow_connect: false,
+            udp_buffer: 4 << 20,
+            quic: sterna_quic::Config::default(),
+            h3: sterna_h3::Config::default(),
+        }
+    }
+}
+
+/// How HTTP/3 is announced (RFC 7838).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AltSvc {
+    /// How long clients may remember it (`ma`). Default: one day.
+    pub max_age: Duration,
+    /// Keep it across changes of the client's network (`persist=1`). Default: false.
+    pub persist: bool,
+    /// The port that clients see, when it is not the one listened on (containers). Default: the one listened on.
+    pub port: Option<u16>,
+}
+
+impl Default for AltSvc {
+    fn default() -> Self {
+        Self { max_age: Duration::from_secs(86_400), persist: false, port: None }
+    }
+}

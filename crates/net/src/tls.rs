@@ -1,0 +1,176 @@
+//! Certificates and keys: from PEM or DER to the two configurations that TCP and QUIC need.
+//!
+//! One resolver stands behind both, so that a later change of certificates reaches every protocol at once. The
+//! cryptography is aws-lc-rs, named here and not taken from a process-wide default.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{
+    crypto::{CryptoProvider, aws_lc_rs},
+    server::ResolvesServerCert,
+    sign::{CertifiedKey, SingleCertAndKey},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
+
+/// What a server shows to its clients: a certificate chain and its key, checked to belong together.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    resolver: Arc<dyn ResolvesServerCert>,
+    provider: Arc<CryptoProvider>,
+    key_log: bool,
+}
+
+/// Why a certificate or a key cannot be used: always the operator's to repair, nothing was started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The file could not be read.
+    #[error("cannot read {}: check the path and the permissions", path.display())]
+    Unreadable {
+        /// File.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not PEM.
+    #[error("{} is not valid PEM", path.display())]
+    Pem {
+        /// File.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: pem::Error,
+    },
+    /// The file has no CERTIFICATE section.
+    #[error("{} holds no certificate: expected PEM with a CERTIFICATE section", path.display())]
+    NoCertificate {
+        /// File.
+        path: PathBuf,
+    },
+    /// The file has no private key.
+    #[error("{} holds no private key: expected PEM with a PRIVATE KEY section", path.display())]
+    NoKey {
+        /// File.
+        path: PathBuf,
+    },
+    /// The key is of a kind that cannot sign a TLS handshake.
+    #[error("the private key cannot be used: expected ECDSA, Ed25519 or RSA of 2048 bits and more")]
+    UnusableKey(#[source] rustls::Error),
+    /// The chain was empty or its first certificate is broken.
+    #[error("the certificate cannot be used")]
+    UnusableCertificate(#[source] rustls::Error),
+    /// The key signs for another certificate.
+    #[error(
+        "the private key does not belong to the certificate: give the key that the certificate was issued for"
+    )]
+    KeyMismatch,
+    /// The TLS library refused the combination.
+    #[error("TLS cannot be configured")]
+    Configuration(#[source] rustls::Error),
+}
+
+impl ServerTls {
+    /// Reads a chain (leaf first) and its key from two PEM files, which may be the same file.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with the file that it is wrong in.
+    pub fn from_pem_files(
+        certificate: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+    ) -> Result<Self, TlsError> {
+        let (certificate, key) = (certificate.as_ref(), key.as_ref());
+        let pem = read(certificate)?;
+        let chain = CertificateDer::pem_slice_iter(&pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|source| TlsError::Pem { path: certificate.into(), source })?;
+        if chain.is_empty() {
+            return Err(TlsError::NoCertificate { path: certificate.into() });
+        }
+        let key_der = match PrivateKeyDer::from_pem_slice(&read(key)?) {
+            Ok(der) => der,
+            Err(pem::Error::NoItemsFound) => return Err(TlsError::NoKey { path: key.into() }),
+            Err(source) => return Err(TlsError::Pem { path: key.into(), source }),
+        };
+        Self::from_der(chain, key_der)
+    }
+
+    /// Takes a chain (leaf first) and its key as they are in memory.
+    ///
+    /// # Errors
+    /// [`TlsError::UnusableCertificate`], [`TlsError::UnusableKey`], [`TlsError::KeyMismatch`].
+    pub fn from_der(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, TlsError> {
+        let provider = Arc::new(provider());
+        if chain.is_empty() {
+            return Err(TlsError::UnusableCertificate(rustls::Error::NoCertificatesPresented));
+        }
+        let key = provider.key_provider.load_private_key(key).map_err(TlsError::UnusableKey)?;
+        let certified = CertifiedKey::new(chain, key);
+        match certified.keys_match() {
+            // A key that does not tell its public half cannot be compared; handshakes will.
+            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
+            Err(rustls::Error::InconsistentKeys(_)) => return Err(TlsError::KeyMismatch),
+            Err(error) => return Err(TlsError::UnusableCertificate(error)),
+        }
+        Ok(Self { resolver: Arc::new(SingleCertAndKey::from(certified)), provider, key_log: false })
+    }
+
+    /// Writes the secrets of every connection to the file that `SSLKEYLOGFILE` names. Default: off.
+    ///
+    /// Whoever reads that file reads the traffic: it is for debugging with a packet analyser, never for production.
+    #[must_use]
+    pub fn key_log(mut self, enabled: bool) -> Self {
+        self.key_log = enabled;
+        self
+    }
+
+    /// For TCP: TLS 1.3 and 1.2, ALPN `h2` and `http/1.1`.
+    pub(crate) fn tcp_config(&self) -> Result<rustls::ServerConfig, TlsError> {
+        self.config(&[&rustls::version::TLS13, &rustls::version::TLS12], &[b"h2", b"http/1.1"])
+    }
+
+    /// For QUIC: TLS 1.3 only (RFC 9001 §4.2), ALPN `h3`, no early data.
+    pub(crate) fn quic_config(&self) -> Result<rustls::ServerConfig, TlsError> {
+        self.config(&[&rustls::version::TLS13], &[b"h3"])
+    }
+
+    fn config(
+        &self,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        alpn: &[&[u8]],
+    ) -> Result<rustls::ServerConfig, TlsError> {
+        let mut config = rustls::ServerConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(versions)
+            .map_err(TlsError::Configuration)?
+            .with_no_client_auth()
+            .with_cert_resolver(self.resolver.clone());
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        config.max_early_data_size = 0;
+        if self.key_log {
+            config.key_log = Arc::new(rustls::KeyLogFile::new());
+        }
+        Ok(config)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(path).map_err(|source| TlsError::Unreadable { path: path.into(), source })
+}
+
+/// AES-128-GCM before AES-256-GCM: rustls picks in the server's order, and the smaller key costs a third less for
+/// each packet at a strength that nobody attacks.
+fn provider() -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    provider
+        .cipher_suites
+        .sort_by_key(|suite| suite.suite() != rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
+    provider
+}
+
+#[cfg(test)]
+mod tests;
