@@ -1,6 +1,10 @@
 //! Skeleton.
-use crate::{Error, FieldRef};
 use bytes::{Bytes, BytesMut};
+
+use crate::{
+    Error, FieldRef, integer, literal,
+    static_table::{self, Match},
+};
 
 /// What our encoder may use at most, whatever the peer allows.
 #[derive(Clone, Copy, Debug)]
@@ -18,29 +22,43 @@ pub struct Encoder {}
 impl Encoder {
     /// An encoder that uses the static table only, until [`Encoder::set_peer_limits`].
     pub fn new(_config: EncoderConfig) -> Self {
-        todo!()
+        Self {}
     }
     /// The peer's SETTINGS: the dynamic table may be used from now on, within the smaller of both limits.
-    pub fn set_peer_limits(&mut self, _max_table_capacity: u64, _blocked_streams: u64) {
-        todo!()
-    }
+    pub fn set_peer_limits(&mut self, _max_table_capacity: u64, _blocked_streams: u64) {}
     /// Appends the encoded field section of `stream` to `out`.
     ///
     /// Instructions for the encoder stream may become due: poll them first, send them first.
     pub fn encode<'a>(
         &mut self,
         _stream: u64,
-        _fields: impl IntoIterator<Item = FieldRef<'a>>,
-        _out: &mut BytesMut,
+        fields: impl IntoIterator<Item = FieldRef<'a>>,
+        out: &mut BytesMut,
     ) {
-        todo!()
+        out.extend_from_slice(&[0, 0]);
+        for field in fields {
+            let never = u8::from(field.sensitive);
+            match static_table::find(field.name, field.value) {
+                Some(Match::Line(index)) if !field.sensitive => {
+                    integer::encode(out, 0xc0, 6, u64::from(index));
+                }
+                Some(Match::Line(index) | Match::Name(index)) => {
+                    integer::encode(out, 0x50 | never << 5, 4, u64::from(index));
+                    literal::encode(out, 0, 7, field.value);
+                }
+                None => {
+                    literal::encode(out, 0x20 | never << 4, 3, field.name);
+                    literal::encode(out, 0, 7, field.value);
+                }
+            }
+        }
     }
     /// Bytes of the peer's decoder stream, in any split.
     pub fn handle_decoder_stream(&mut self, _data: &[u8]) -> Result<(), Error> {
-        todo!()
+        Ok(())
     }
     /// Bytes to append to our encoder stream, if any.
     pub fn poll_instructions(&mut self) -> Option<Bytes> {
-        todo!()
+        None
     }
 }

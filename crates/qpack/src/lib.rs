@@ -1,13 +1,35 @@
-//! QPACK (RFC 9204), sans-IO: contract skeleton, to be filled.
+//! QPACK, the field compression of HTTP/3 (RFC 9204), sans-IO: bytes in, field lines out, and back.
+//!
+//! ```text
+//!   field lines ──► Encoder ──► encoded field section ────────────► Decoder ──► field lines
+//!                     │  ▲                                            ▲  │
+//!                     │  └── decoder stream (acks) ◄──────────────────┼──┘ poll_instructions
+//!                     └───── encoder stream (insertions) ─────────────┘
+//! ```
+//!
+//! A connection owns one [`Encoder`] and one [`Decoder`]. Both are driven by calls alone: `encode` and `decode` for field
+//! sections, `handle_*` for what arrived on the peer's QPACK streams, `poll_*` for what is to be written on ours.
+//!
+//! This crate ends at field lines. It does not know which names are allowed in HTTP, does not open streams and does not
+//! know how a stream is flow controlled; it enforces every limit of RFC 9204 §7 (table capacity, blocked streams, size of
+//! a section, length of a literal) by itself, so that no input makes it hold more than the limits that its caller chose.
 #![forbid(unsafe_code)]
+
+use bytes::Bytes;
 
 mod decoder;
 mod encoder;
+mod error;
+mod huffman;
+mod instruction;
+mod integer;
+mod literal;
+mod static_table;
+mod table;
 
 pub use decoder::{Decoder, DecoderConfig, Outcome};
 pub use encoder::{Encoder, EncoderConfig};
-
-use bytes::Bytes;
+pub use error::{DecoderStreamError, DecompressionFailed, EncoderStreamError, Error, HuffmanRule};
 
 /// One field line, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +45,7 @@ pub struct Field {
 }
 
 /// A field line to encode.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldRef<'a> {
     /// Field name, lower case.
     pub name: &'a [u8],
@@ -33,20 +55,12 @@ pub struct FieldRef<'a> {
     pub sensitive: bool,
 }
 
-/// What a peer did wrong, one variant for each rule; [`Error::code`] is the wire code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// Placeholder.
-    #[error("placeholder")]
-    Placeholder,
-}
-
-impl Error {
-    /// 0x200 QPACK_DECOMPRESSION_FAILED, 0x201 QPACK_ENCODER_STREAM_ERROR or 0x202 QPACK_DECODER_STREAM_ERROR.
-    pub const fn code(self) -> u64 {
-        match self {
-            Self::Placeholder => 0x200,
-        }
+impl<'a> From<&'a Field> for FieldRef<'a> {
+    fn from(field: &'a Field) -> Self {
+        Self { name: &field.name, value: &field.value, sensitive: field.never_indexed }
     }
 }
+
+/// What each line of a field section adds to its size, and each entry of a dynamic table to the table's, beside its octets
+/// (RFC 9114 §4.2.2, RFC 9204 §3.2.1).
+const LINE_OVERHEAD: u64 = 32;
