@@ -1,0 +1,88 @@
+//! An HTTP/3 load generator for the benchmarks. It shares no code with the server that it measures.
+//!
+//! One thread drives every connection on quinn-proto, each over a socket of its own, so that the load costs less than what
+//! it loads. Requests are one canned field section; a response is checked to its last byte: `:status` 200, whole frames,
+//! the size asked for. Every phase has a time limit, every failure is counted, and any failure makes the exit code 1.
+
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+
+mod get;
+mod idle;
+mod process;
+mod report;
+mod request;
+mod response;
+mod session;
+mod transport;
+
+/// Load an HTTP/3 server; the result is one JSON object on stdout.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Keep a number of requests in flight until all are answered.
+    Get(get::Config),
+    /// Open connections, send one request on each, then leave them alone.
+    Idle(idle::Config),
+}
+
+/// What both commands ask for.
+#[derive(Args, Clone)]
+struct Target {
+    /// Address of the server.
+    #[arg(long)]
+    address: SocketAddr,
+    /// Name for TLS and `:authority`; the certificate is not verified.
+    #[arg(long, default_value = "localhost")]
+    sni: String,
+    /// Path to ask for.
+    #[arg(long, default_value = "/1k.bin")]
+    path: String,
+    /// Bytes that each response body must have.
+    #[arg(long)]
+    size: u64,
+    /// Connections, each on its own UDP port.
+    #[arg(long, default_value_t = 1)]
+    connections: usize,
+    /// Seconds that connecting and each phase may take.
+    #[arg(long, default_value = "60", value_parser = seconds)]
+    timeout: Duration,
+    /// Server process whose CPU time and memory are read at the borders of the measurement.
+    #[arg(long)]
+    server_pid: Option<u32>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => tokio::task::LocalSet::new().block_on(&runtime, async {
+            match &cli.command {
+                Command::Get(config) => get::run(config).await,
+                Command::Idle(config) => idle::run(config).await,
+            }
+        }),
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(report) => {
+            println!("{}", report.json());
+            if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().map_err(|error| error.to_string())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
