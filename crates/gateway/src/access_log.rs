@@ -1,0 +1,244 @@
+//! The access log: one line for each request, written once its response has ended.
+//!
+//! A worker formats its line into a buffer of its own; one thread swaps the buffers of all workers for
+//! empty ones and writes them out. A worker never waits for the output: when its buffer is full, the
+//! line is dropped and counted. What a line holds is in [`entry`].
+
+mod entry;
+mod timestamp;
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+pub(crate) use self::entry::Entry;
+use self::timestamp::Clock;
+
+/// Writes the lines of every worker to one output.
+#[derive(Debug)]
+pub struct AccessLog {
+    shared: Arc<Shared>,
+    writer: Thread,
+    /// Disconnected once the writer has ended.
+    ended: mpsc::Receiver<()>,
+}
+
+impl AccessLog {
+    /// Starts the thread that writes to `output`.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub fn start(output: impl Write + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let (running, ended) = mpsc::channel();
+        let writer = thread::Builder::new().name("access-log".into()).spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                shared.write_all(output);
+                drop(running);
+            }
+        })?;
+        Ok(Self { shared, writer: writer.thread().clone(), ended })
+    }
+
+    /// A recorder for one worker.
+    pub fn recorder(&self) -> Recorder {
+        let lane = Arc::<Lane>::default();
+        lock(&self.shared.lanes).push(Arc::clone(&lane));
+        Recorder { lane, writer: self.writer.clone() }
+    }
+
+    /// How many lines were dropped because the output was slower than the requests.
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped()
+    }
+
+    /// Writes out what there is, but waits no longer than `patience` for the output.
+    pub fn finish(self, patience: Duration) {
+        self.shared.stopping.store(true, Ordering::Release);
+        self.writer.unpark();
+        if self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the access log could not be written to its end: its output is stuck");
+        }
+        if self.shared.dropped() > 0 {
+            tracing::warn!(lines = self.shared.dropped(), "the access log is not complete");
+        }
+    }
+}
+
+/// Takes the lines of one worker.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    lane: Arc<Lane>,
+    writer: Thread,
+}
+
+impl Recorder {
+    /// Adds the line that `format` writes, or drops it when the output does not keep up.
+    fn record(&self, format: impl FnOnce(&mut Vec<u8>, &mut Clock)) {
+        let mut pending = lock(&self.lane.pending);
+        if pending.lines.len() >= BACKLOG {
+            self.lane.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let was_empty = pending.lines.is_empty();
+        let Pending { lines, clock } = &mut *pending;
+        format(lines, clock);
+        drop(pending);
+        if was_empty {
+            self.writer.unpark();
+        }
+    }
+}
+
+/// The way from one worker to the writer.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Shared with nobody but the writer, and by that for no longer than a swap.
+    pending: Mutex<Pending>,
+    dropped: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    lines: Vec<u8>,
+    clock: Clock,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    lanes: Mutex<Vec<Arc<Lane>>>,
+    stopping: AtomicBool,
+}
+
+impl Shared {
+    /// The writer's life. Ends when told to, or when the output takes no more.
+    fn write_all(&self, mut output: impl Write) {
+        let mut lines = Vec::new();
+        loop {
+            let stopping = self.stopping.load(Ordering::Acquire);
+            match self.write_pending(&mut output, &mut lines) {
+                Ok(_) if stopping => return,
+                Ok(true) => thread::sleep(GATHER),
+                Ok(false) => thread::park(),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "the access log ends: its output takes no more");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Writes what has gathered; whether there was anything.
+    fn write_pending(&self, output: &mut impl Write, lines: &mut Vec<u8>) -> io::Result<bool> {
+        let mut any = false;
+        let lanes = lock(&self.lanes).clone();
+        for lane in lanes {
+            lines.clear();
+            std::mem::swap(&mut lock(&lane.pending).lines, lines);
+            any |= !lines.is_empty();
+            output.write_all(lines)?;
+        }
+        output.flush()?;
+        Ok(any)
+    }
+
+    fn dropped(&self) -> u64 {
+        lock(&self.lanes).iter().map(|lane| lane.dropped.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// A panic while formatting leaves at worst half a line.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How much of a worker's log waits for the output, in bytes; some thousands of lines.
+const BACKLOG: usize = 1 << 20;
+
+/// How long lines gather before they are written together: under load it saves a wake-up and a system
+/// call for each line, and nobody who reads along sees it.
+const GATHER: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An output that can be read, and that stands still while `held` is locked.
+    #[derive(Clone, Default)]
+    struct Output {
+        written: Arc<Mutex<Vec<u8>>>,
+        held: Arc<Mutex<()>>,
+    }
+
+    impl Write for Output {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _held = lock(&self.held);
+            lock(&self.written).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn finishing_writes_every_line_of_every_worker() {
+        let output = Output::default();
+        let log = AccessLog::start(output.clone()).expect("started");
+        let recorders = [log.recorder(), log.recorder()];
+        for (worker, recorder) in recorders.iter().enumerate() {
+            for line in 0..100 {
+                recorder.record(|to, _| to.extend(format!("{worker} {line}\n").into_bytes()));
+            }
+        }
+        log.finish(PATIENCE);
+        let written = String::from_utf8(lock(&output.written).clone()).expect("text");
+        for worker in 0..2 {
+            let lines = written.lines().filter(|line| line.starts_with(&format!("{worker} ")));
+            let expected = (0..100).map(|line| format!("{worker} {line}"));
+            assert!(lines.map(str::to_owned).eq(expected), "in order and complete: {written}");
+        }
+    }
+
+    #[test]
+    fn an_output_that_stands_still_costs_lines_and_never_the_worker() {
+        let output = Output::default();
+        let log = AccessLog::start(output.clone()).expect("started");
+        let recorder = log.recorder();
+        let held = lock(&output.held);
+        let line = [b'x'; 1 << 16];
+        // One backlog may be with the writer, one fills up, and more finds no room.
+        let lines = 3 * BACKLOG / line.len();
+        for _ in 0..lines {
+            recorder.record(|to, _| to.extend_from_slice(&line));
+        }
+        let dropped = log.dropped();
+        assert!(dropped >= (BACKLOG / line.len()) as u64, "{dropped} of {lines} dropped");
+        drop(held);
+        log.finish(PATIENCE);
+        let written = lock(&output.written).len();
+        assert_eq!(
+            written,
+            (lines - dropped as usize) * line.len(),
+            "what was not dropped is there"
+        );
+    }
+
+    #[test]
+    fn finishing_does_not_wait_for_an_output_that_is_stuck() {
+        let output = Output::default();
+        let log = AccessLog::start(output.clone()).expect("started");
+        let _held = lock(&output.held);
+        log.recorder().record(|to, _| to.push(b'x'));
+        log.finish(Duration::from_millis(20));
+        assert!(lock(&output.written).is_empty());
+    }
+}

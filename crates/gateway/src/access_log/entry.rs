@@ -1,0 +1,196 @@
+//! One line of the access log.
+//!
+//! ```text
+//! 2026-11-21T01:53:04.123Z 127.0.0.1:50332 HTTP/3 GET /index.html 200 1024 0.412ms rtt=0.250ms
+//! time                     peer            proto  method path     |   |    |       round-trip time at the end
+//!                                                             status  |    from the head to the last byte
+//!                                                        bytes of content
+//! ```
+//! What is not known is `-`, such as the status of a request that was given up before its answer. The
+//! word `cut` follows when the response did not reach its end. The query is left out: it is where
+//! secrets are.
+
+use std::io::Write;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::{Method, StatusCode, Uri};
+use sterna_net::RequestContext;
+
+use super::Recorder;
+use super::timestamp::{Clock, push_padded};
+use crate::Request;
+
+/// A request on its way to the access log; dropping it writes the line.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    recorder: Recorder,
+    line: Line,
+    context: Option<RequestContext>,
+    arrived: Instant,
+}
+
+/// What has been noted so far.
+#[derive(Debug)]
+struct Line {
+    time: SystemTime,
+    method: Method,
+    uri: Uri,
+    status: Option<StatusCode>,
+    bytes: u64,
+    is_whole: bool,
+}
+
+impl Entry {
+    /// Notes the arrival of a request.
+    pub(crate) fn begin(request: &Request, recorder: &Recorder) -> Self {
+        Self {
+            recorder: recorder.clone(),
+            line: Line {
+                time: SystemTime::now(),
+                method: request.method().clone(),
+                uri: request.uri().clone(),
+                status: None,
+                bytes: 0,
+                is_whole: false,
+            },
+            context: RequestContext::of(request).cloned(),
+            arrived: Instant::now(),
+        }
+    }
+
+    /// Notes the head of the response; `is_whole` when no content follows.
+    pub(crate) fn answered(&mut self, status: StatusCode, is_whole: bool) {
+        self.line.status = Some(status);
+        self.line.is_whole = is_whole;
+    }
+
+    /// Notes that more content was handed over; `is_whole` when it was the last.
+    pub(crate) fn sent(&mut self, bytes: u64, is_whole: bool) {
+        self.line.bytes += bytes;
+        self.line.is_whole = is_whole;
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let taken = self.arrived.elapsed();
+        let Self { recorder, line, context, .. } = self;
+        recorder.record(|to, clock| line.write(context.as_ref(), taken, to, clock));
+    }
+}
+
+impl Line {
+    fn write(
+        &self,
+        context: Option<&RequestContext>,
+        taken: Duration,
+        to: &mut Vec<u8>,
+        clock: &mut Clock,
+    ) {
+        clock.write(self.time, to);
+        to.push(b' ');
+        match context {
+            Some(context) => {
+                // Writing to a `Vec` does not fail.
+                let _ = write!(to, "{} {}", context.peer_address(), context.protocol().as_str());
+            }
+            None => to.extend_from_slice(b"- -"),
+        }
+        to.push(b' ');
+        push_escaped(self.method.as_str().as_bytes(), to);
+        to.push(b' ');
+        push_escaped(self.uri.path().as_bytes(), to);
+        to.push(b' ');
+        match self.status {
+            Some(status) => to.extend_from_slice(status.as_str().as_bytes()),
+            None => to.push(b'-'),
+        }
+        to.push(b' ');
+        push_padded(self.bytes, 1, to);
+        to.push(b' ');
+        push_millis(taken, to);
+        to.extend_from_slice(b" rtt=");
+        match context.and_then(RequestContext::rtt) {
+            Some(rtt) => push_millis(rtt, to),
+            None => to.push(b'-'),
+        }
+        to.extend_from_slice(if self.is_whole { b"\n" } else { b" cut\n" });
+    }
+}
+
+/// Milliseconds with three decimals: `0.412ms`.
+fn push_millis(duration: Duration, to: &mut Vec<u8>) {
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    push_padded(micros / 1000, 1, to);
+    to.push(b'.');
+    push_padded(micros % 1000, 3, to);
+    to.extend_from_slice(b"ms");
+}
+
+/// Text of the client's choice, so that it stays one word of one line and cannot talk to a terminal.
+fn push_escaped(text: &[u8], to: &mut Vec<u8>) {
+    if text.is_empty() {
+        to.push(b'-');
+    }
+    for &byte in text {
+        if byte.is_ascii_graphic() && byte != b'\\' {
+            to.push(byte);
+        } else {
+            to.extend_from_slice(b"\\x");
+            to.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+    }
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    fn line() -> Line {
+        Line {
+            time: UNIX_EPOCH,
+            method: Method::GET,
+            uri: Uri::from_static("/a/b?secret=1"),
+            status: Some(StatusCode::OK),
+            bytes: 1024,
+            is_whole: true,
+        }
+    }
+
+    fn written(line: &Line) -> String {
+        let mut to = Vec::new();
+        line.write(None, Duration::from_micros(1412), &mut to, &mut Clock::default());
+        String::from_utf8(to).expect("ASCII")
+    }
+
+    #[test]
+    fn a_line_says_what_was_answered_and_keeps_the_query_to_itself() {
+        let expected = "1970-01-01T00:00:00.000Z - - GET /a/b 200 1024 1.412ms rtt=-\n";
+        assert_eq!(written(&line()), expected);
+    }
+
+    #[test]
+    fn a_response_that_was_cut_says_so() {
+        let line = Line { is_whole: false, ..line() };
+        let expected = "1970-01-01T00:00:00.000Z - - GET /a/b 200 1024 1.412ms rtt=- cut\n";
+        assert_eq!(written(&line), expected);
+    }
+
+    #[test]
+    fn a_request_given_up_before_its_answer_has_no_status() {
+        let line = Line { status: None, bytes: 0, is_whole: false, ..line() };
+        let expected = "1970-01-01T00:00:00.000Z - - GET /a/b - 0 1.412ms rtt=- cut\n";
+        assert_eq!(written(&line), expected);
+    }
+
+    #[test]
+    fn bytes_that_could_forge_a_line_or_move_a_cursor_are_escaped() {
+        let mut to = Vec::new();
+        push_escaped(b"/a b\n\r\x1b[2J\\\x7f\xc3\xa4", &mut to);
+        assert_eq!(to, b"/a\\x20b\\x0a\\x0d\\x1b[2J\\x5c\\x7f\\xc3\\xa4");
+    }
+}

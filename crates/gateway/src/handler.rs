@@ -1,0 +1,74 @@
+//! What answers a request at the end of its route.
+//!
+//! To add a handler: write `handler/<name>.rs` with its `Config`, `build` and tests, add its variant
+//! to [`Config`] and [`Built`] and its arms below. Nothing else changes.
+
+use http::Method;
+
+use crate::error::Error;
+use crate::{Request, Response};
+
+pub mod files;
+pub mod respond;
+pub mod welcome;
+
+/// Answers the requests of a route.
+pub trait Handler {
+    /// Answers one request; an error becomes its page.
+    ///
+    /// # Cancel safety
+    /// Dropping the future, as when the client is gone, ends the work for this request.
+    fn handle(&self, request: Request) -> impl Future<Output = Result<Response, Error>>;
+}
+
+/// Which handler, and how.
+#[derive(Clone, Debug)]
+pub enum Config {
+    /// Files of a directory.
+    Files(files::Config),
+    /// One fixed answer.
+    Respond(respond::Config),
+    /// The page of a server that has nothing else to serve yet.
+    Welcome(welcome::Config),
+    /// 404.
+    NotFound,
+}
+
+impl Config {
+    pub(crate) fn build(&self) -> Built {
+        match self {
+            Self::Files(config) => Built::Files(config.build()),
+            Self::Respond(config) => Built::Respond(config.build()),
+            Self::Welcome(config) => Built::Welcome(config.build()),
+            Self::NotFound => Built::NotFound,
+        }
+    }
+}
+
+/// Any handler. An enum and no `dyn`: the future of each lies in that of the request, without a box.
+#[derive(Debug)]
+pub(crate) enum Built {
+    Files(files::Files),
+    Respond(respond::Respond),
+    Welcome(welcome::Welcome),
+    NotFound,
+}
+
+impl Handler for Built {
+    async fn handle(&self, request: Request) -> Result<Response, Error> {
+        match self {
+            Self::Files(files) => files.handle(request).await,
+            Self::Respond(respond) => respond.handle(request).await,
+            Self::Welcome(welcome) => welcome.handle(request).await,
+            Self::NotFound => Err(Error::NotFound),
+        }
+    }
+}
+
+/// Refuses what is neither GET nor HEAD.
+fn only_reads(request: &Request) -> Result<(), Error> {
+    match *request.method() {
+        Method::GET | Method::HEAD => Ok(()),
+        _ => Err(Error::MethodNotAllowed { allow: "GET, HEAD" }),
+    }
+}

@@ -1,0 +1,147 @@
+//! The life of a request from end to end, with the access log.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, SERVER};
+use http::{HeaderValue, StatusCode};
+use http_body_util::BodyExt;
+
+use super::*;
+use crate::handler::respond;
+use crate::route::Pattern;
+
+#[derive(Clone, Default)]
+struct Output(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The lines of the access log after `visit`, without what differs from run to run.
+async fn log_of<F: Future<Output = ()>>(visit: impl FnOnce(Gateway) -> F) -> Vec<String> {
+    let output = Output::default();
+    let log = AccessLog::start(output.clone()).expect("started");
+    visit(Gateway::new(&config(), Some(log.recorder()))).await;
+    log.finish(Duration::from_secs(20));
+    let written = output.0.lock().expect("not poisoned").clone();
+    let text = String::from_utf8(written).expect("text");
+    let facts = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let cut = if words.last() == Some(&"cut") { " cut" } else { "" };
+        format!("{}{cut}", words[3..7].join(" "))
+    };
+    text.lines().map(facts).collect()
+}
+
+fn config() -> Config {
+    let respond = |text| handler::Config::Respond(respond::Config::text(text));
+    let route = |path, handler| route::Config { path, middleware: vec![], handler };
+    let server = (SERVER, HeaderValue::from_static("test"));
+    let named = middleware::Config::Headers(middleware::headers::Config { set: vec![server] });
+    Config {
+        routes: vec![
+            route(Pattern::Prefix("/a".into()), respond("a prefix")),
+            route(Pattern::Prefix("/a/longer".into()), respond("a longer prefix")),
+            route(Pattern::Exact("/a/longer/exact".into()), respond("exact")),
+            route::Config {
+                middleware: vec![named],
+                ..route(Pattern::Exact("/named".into()), respond("named"))
+            },
+        ],
+    }
+}
+
+fn request(method: Method, path: &str) -> Request {
+    let request = http::Request::builder().method(method).uri(path);
+    request.body(sterna_net::Body::empty()).expect("a request")
+}
+
+async fn fetch(gateway: &Gateway, method: Method, path: &str) -> (Response, String) {
+    let (head, body) = gateway.handle(request(method, path)).await.into_parts();
+    let content = body.collect().await.expect("whole").to_bytes();
+    let text = String::from_utf8(content.to_vec()).expect("text");
+    (Response::from_parts(head, Body::empty()), text)
+}
+
+#[tokio::test]
+async fn the_most_specific_route_answers_in_whatever_order() {
+    let mut reversed = config();
+    reversed.routes.reverse();
+    for config in [config(), reversed] {
+        let gateway = Gateway::new(&config, None);
+        for (path, content) in [
+            ("/a", "a prefix"),
+            ("/abc", "a prefix"),
+            ("/a/longer", "a longer prefix"),
+            ("/a/longer/exact", "exact"),
+            ("/a/longer/exact/", "a longer prefix"),
+        ] {
+            assert_eq!(fetch(&gateway, Method::GET, path).await.1, content, "{path}");
+        }
+        let (response, page) = fetch(&gateway, Method::GET, "/elsewhere").await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        assert!(page.contains("404"), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn a_middleware_sees_the_answers_of_its_route_alone() {
+    let gateway = Gateway::new(&config(), None);
+    let (named, _) = fetch(&gateway, Method::GET, "/named").await;
+    assert_eq!(named.headers()[SERVER], "test");
+    let (other, _) = fetch(&gateway, Method::GET, "/a").await;
+    assert_eq!(other.headers().get(SERVER), None);
+}
+
+#[tokio::test]
+async fn head_is_answered_without_content_whatever_the_handler_made() {
+    let gateway = Gateway::new(&config(), None);
+    for (path, length) in [("/a", "8"), ("/elsewhere", "")] {
+        let (head, content) = fetch(&gateway, Method::HEAD, path).await;
+        assert_eq!(content, "", "{path}");
+        if !length.is_empty() {
+            assert_eq!(head.headers()[CONTENT_LENGTH], length);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_logged_when_its_response_has_ended() {
+    let lines = log_of(|gateway| async move {
+        fetch(&gateway, Method::GET, "/a?secret").await;
+        fetch(&gateway, Method::HEAD, "/a").await;
+        fetch(&gateway, Method::GET, "/else%0awhere").await;
+    });
+    let [whole, head, missing] = &lines.await[..] else { panic!("three lines") };
+    assert_eq!((&whole[..], &head[..]), ("GET /a 200 8", "HEAD /a 200 0"));
+    assert!(missing.starts_with("GET /else%0awhere 404 "), "{missing}");
+}
+
+#[tokio::test]
+async fn a_response_that_nobody_read_to_its_end_is_logged_as_cut() {
+    let lines = log_of(|gateway| async move {
+        drop(gateway.handle(request(Method::GET, "/a")).await);
+    });
+    assert_eq!(lines.await, ["GET /a 200 0 cut"]);
+}
+
+#[tokio::test]
+async fn a_request_given_up_before_its_answer_is_logged_without_a_status() {
+    let lines = log_of(|gateway| async move {
+        let mut service = gateway;
+        drop(service.call(request(Method::GET, "/a")));
+        let exchange = Exchange::begin(&request(Method::GET, "/b"), service.recorder.as_ref());
+        drop(exchange);
+    });
+    // The first was dropped before it began: nothing was done for it.
+    assert_eq!(lines.await, ["GET /b - 0 cut"]);
+}
