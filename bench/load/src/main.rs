@@ -4,10 +4,13 @@
 //! it loads. Requests are one canned field section; a response is checked to its last byte: `:status` 200, whole frames,
 //! the size asked for. Every phase has a time limit, every failure is counted, and any failure makes the exit code 1.
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{error::Error, net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
+use report::Report;
+
+mod certificate;
 mod get;
 mod idle;
 mod process;
@@ -30,6 +33,8 @@ enum Command {
     Get(get::Config),
     /// Open connections, send one request on each, then leave them alone.
     Idle(idle::Config),
+    /// Make a certificate for `localhost`, as `cert.pem` and `key.pem` of a directory.
+    Certificate(certificate::Config),
 }
 
 /// What both commands ask for.
@@ -59,19 +64,9 @@ struct Target {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let outcome = match runtime {
-        Ok(runtime) => tokio::task::LocalSet::new().block_on(&runtime, async {
-            match &cli.command {
-                Command::Get(config) => get::run(config).await,
-                Command::Idle(config) => idle::run(config).await,
-            }
-        }),
-        Err(error) => Err(error.into()),
-    };
-    match outcome {
-        Ok(report) => {
+    match run(&Cli::parse().command) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(report)) => {
             println!("{}", report.json());
             if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
@@ -79,6 +74,16 @@ fn main() -> ExitCode {
             eprintln!("load: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(command: &Command) -> Result<Option<Report>, Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let tasks = tokio::task::LocalSet::new();
+    match command {
+        Command::Get(config) => tasks.block_on(&runtime, get::run(config)).map(Some),
+        Command::Idle(config) => tasks.block_on(&runtime, idle::run(config)).map(Some),
+        Command::Certificate(config) => certificate::write(config).map(|()| None),
     }
 }
 
