@@ -15,6 +15,7 @@ use std::{
 };
 
 use http::HeaderMap;
+use nix::{getsockopt_impl, sockopt_impl, sys::socket::getsockopt};
 use tokio::net::TcpStream;
 
 /// The HTTP version that carried a request.
@@ -107,8 +108,16 @@ impl RequestContext {
 
     /// Sends a 103 with these fields before the response (RFC 8297); false when that is not possible: the response
     /// has begun, too many interim responses wait, or the protocol is not HTTP/3.
-    pub fn send_early_hints(&self, _headers: HeaderMap) -> bool {
-        false
+    pub fn send_early_hints(&self, headers: HeaderMap) -> bool {
+        self.request.interim.as_ref().is_some_and(|interim| interim.push(headers))
+    }
+
+    pub(crate) fn new(connection: Arc<ConnectionContext>, request: Arc<RequestState>) -> Self {
+        Self { connection, request }
+    }
+
+    pub(crate) fn state(&self) -> Arc<RequestState> {
+        self.request.clone()
     }
 }
 
@@ -198,7 +207,10 @@ pub(crate) enum Rtt {
 impl Rtt {
     fn now(&self) -> Option<Duration> {
         match self {
-            Self::Tcp(_stream) => None,
+            Self::Tcp(stream) => {
+                let info = getsockopt(&*stream.upgrade()?, TcpInfo).ok()?;
+                Some(Duration::from_micros(info.tcpi_rtt.into()))
+            }
             Self::Quic(micros) => Some(Duration::from_micros(micros.load(Ordering::Relaxed))),
         }
     }
@@ -209,9 +221,28 @@ impl Rtt {
 pub(crate) struct RequestState {
     cancelled: AtomicBool,
     waiting: Mutex<Vec<Waker>>,
+    /// Where interim responses go, on a protocol that can send them.
+    interim: Option<Interim>,
 }
 
 impl RequestState {
+    /// A request whose connection can send interim responses; `connection` wakes it for that.
+    pub(crate) fn with_interim(connection: Waker) -> Self {
+        let interim = Interim { queue: Mutex::new(Some(Vec::new())), connection };
+        Self { interim: Some(interim), ..Self::default() }
+    }
+
+    /// The interim responses that wait; from `last` on no more are taken, the final one follows.
+    pub(crate) fn take_interim(&self, last: bool) -> Vec<HeaderMap> {
+        let Some(interim) = &self.interim else { return Vec::new() };
+        let mut queue = lock(&interim.queue);
+        if last {
+            queue.take().unwrap_or_default()
+        } else {
+            queue.as_mut().map(std::mem::take).unwrap_or_default()
+        }
+    }
+
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
         for waker in std::mem::take(&mut *lock(&self.waiting)) {
@@ -219,6 +250,36 @@ impl RequestState {
         }
     }
 }
+
+/// Interim responses on their way to the connection; `None` once the final response has begun.
+struct Interim {
+    queue: Mutex<Option<Vec<HeaderMap>>>,
+    connection: Waker,
+}
+
+impl Interim {
+    fn push(&self, headers: HeaderMap) -> bool {
+        let mut queue = lock(&self.queue);
+        let Some(queue) = queue.as_mut().filter(|queue| queue.len() < MAX_INTERIM) else {
+            return false;
+        };
+        queue.push(headers);
+        self.connection.wake_by_ref();
+        true
+    }
+}
+
+/// Interim responses of one request that may wait for the connection.
+const MAX_INTERIM: usize = 8;
+
+sockopt_impl!(
+    /// What the kernel knows about a TCP connection.
+    TcpInfo,
+    GetOnly,
+    libc::IPPROTO_TCP,
+    libc::TCP_INFO,
+    libc::tcp_info
+);
 
 /// A lock whose holder panicked guards plain data all the same.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

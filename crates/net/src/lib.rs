@@ -28,15 +28,20 @@
 #![forbid(unsafe_code)]
 
 pub mod body;
+mod content;
 mod context;
+mod counters;
 pub mod server;
+mod service;
 mod shutdown;
 pub mod tls;
+mod worker;
 
 pub use body::Body;
 pub use context::{Cancellation, Protocol, RequestContext, TlsFacts};
+pub use counters::Counters;
 pub use server::{BindError, Bound, Builder, Server};
-pub use shutdown::{Counters, Running, ServeError, Shutdown};
+pub use shutdown::{Running, ServeError, Shutdown};
 pub use tls::{ServerTls, TlsError};
 
 /// An error of any type, as services and bodies give it.

@@ -1,18 +1,34 @@
 //! The server: bind everything first, then run a service on every worker.
 
+mod alt_svc;
 mod bind;
 mod config;
+pub(crate) mod h3;
+pub(crate) mod tcp;
 
-use std::{net::SocketAddr, thread};
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    thread,
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
+use sterna_quic::{Group, ServerConfig, SocketOptions};
+use tokio::runtime::Runtime;
 use tower_service::Service;
 
-pub use bind::{BindError, Transport};
-pub use config::{AltSvc, Config};
+use self::bind::Bundle;
+use crate::{
+    Body, BoxError, Running, ServeError, ServerTls, Shutdown,
+    context::lock,
+    worker::{Sockets, Worker},
+};
 
-use crate::{Body, BoxError, Running, ServeError, ServerTls};
+pub use alt_svc::AltSvc;
+pub use bind::{BindError, Transport};
+pub use config::Config;
 
 /// Entry point: [`Server::builder`].
 #[derive(Debug)]
@@ -68,15 +84,70 @@ impl Builder {
     /// # Errors
     /// What could not be bound, and what to do about it. Nothing has been started then.
     pub fn bind(self) -> Result<Bound, BindError> {
-        todo!()
+        let Self { addresses, tls, workers, config } = self;
+        if addresses.is_empty() {
+            return Err(BindError::NoAddress);
+        }
+        let workers = workers.unwrap_or_else(default_workers).max(1);
+        let config = Arc::new(config);
+        let tcp_tls = tls.as_ref().map(ServerTls::tcp_config).transpose()?.map(Arc::new);
+        let quic = match &tls {
+            Some(tls) if config.http3 => Some(quic_config(tls, &config)?),
+            _ => None,
+        };
+        let options = quic.is_some().then(|| SocketOptions { buffer_size: config.udp_buffer });
+
+        let mut bundles = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            bundles.push(Bundle::bind(address, workers, options.as_ref())?);
+        }
+        let shutdown = Shutdown::new();
+        let mut bound = Bound {
+            addresses: bundles.iter().map(|bundle| bundle.address).collect(),
+            warnings: bundles
+                .iter()
+                .filter_map(|bundle| bundle.udp.as_ref()?.report().warning.clone())
+                .collect(),
+            workers: Vec::with_capacity(workers),
+            shutdown,
+        };
+        for index in 0..workers {
+            bound.workers.push(Worker {
+                index,
+                runtime: runtime()?,
+                sockets: Vec::new(),
+                config: config.clone(),
+                counters: Arc::default(),
+                drain: bound.shutdown.subscribe(),
+            });
+        }
+        for Bundle { address, tcp, udp } in bundles {
+            let mut members = udp.into_iter().flat_map(Group::into_members);
+            for (worker, tcp) in bound.workers.iter_mut().zip(tcp) {
+                let quic = members.next().zip(quic.clone());
+                worker.sockets.push(Sockets { address, tcp, tls: tcp_tls.clone(), quic });
+            }
+        }
+        Ok(bound)
     }
 }
 
+fn quic_config(tls: &ServerTls, config: &Config) -> Result<ServerConfig, BindError> {
+    let mut transport = config.quic.clone();
+    transport.handshake_timeout = config.handshake_timeout;
+    Ok(ServerConfig { tls: Arc::new(tls.quic_config()?), transport })
+}
+
+fn runtime() -> Result<Runtime, BindError> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(BindError::Runtime)
+}
+
 /// A server whose sockets are bound: connections wait in the kernel until it serves.
-#[derive(Debug)]
 pub struct Bound {
     addresses: Vec<SocketAddr>,
     warnings: Vec<String>,
+    workers: Vec<Worker>,
+    shutdown: Shutdown,
 }
 
 impl Bound {
@@ -102,15 +173,15 @@ impl Bound {
         B::Error: Into<BoxError>,
     {
         // A service may be `Send` and not `Sync`: each thread takes its own clone.
-        let services = std::sync::Mutex::new(service);
-        self.serve_with(move |_| crate::context::lock(&services).clone())
+        let service = Mutex::new(service);
+        self.serve_with(move |_| lock(&service).clone())
     }
 
     /// Runs the service that `make` gives for each worker, made on the worker's thread: it need not be `Send`.
     ///
     /// # Errors
     /// [`ServeError::Thread`] when a thread could not be started; then none runs.
-    pub fn serve_with<F, S, B>(self, _make: F) -> Result<Running, ServeError>
+    pub fn serve_with<F, S, B>(self, make: F) -> Result<Running, ServeError>
     where
         F: Fn(usize) -> S + Send + Sync + 'static,
         S: Service<Request<Body>, Response = Response<B>> + Clone + 'static,
@@ -118,7 +189,29 @@ impl Bound {
         B: http_body::Body<Data = Bytes> + 'static,
         B::Error: Into<BoxError>,
     {
-        todo!()
+        let Self { addresses, workers, shutdown, .. } = self;
+        let counters = workers.iter().map(|worker| worker.counters.clone()).collect();
+        // Ends the workers that run already, if a later one does not start.
+        let mut running = Running { addresses, shutdown, threads: Vec::new(), counters };
+        let make = Arc::new(make);
+        for worker in workers {
+            let make = make.clone();
+            let thread = thread::Builder::new()
+                .name(format!("sterna-{}", worker.index))
+                .spawn(move || {
+                    let service = make(worker.index);
+                    worker.run(service);
+                })
+                .map_err(ServeError::Thread)?;
+            running.threads.push(thread);
+        }
+        Ok(running)
+    }
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound").field("addresses", &self.addresses).finish_non_exhaustive()
     }
 }
 

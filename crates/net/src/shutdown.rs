@@ -1,6 +1,15 @@
 //! A server that runs: counting, draining, ending.
 
-use std::{net::SocketAddr, thread, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+use crate::counters::{Counters, WorkerCounters};
 
 /// A server whose workers run. Dropping it ends them at once.
 #[derive(Debug)]
@@ -8,6 +17,7 @@ pub struct Running {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) shutdown: Shutdown,
     pub(crate) threads: Vec<thread::JoinHandle<()>>,
+    pub(crate) counters: Vec<Arc<WorkerCounters>>,
 }
 
 impl Running {
@@ -28,29 +38,91 @@ impl Running {
 
     /// What has happened so far.
     pub fn counters(&self) -> Counters {
-        todo!()
+        Counters::sum(&self.counters)
     }
 
     /// Blocks until every worker has ended.
     ///
     /// # Errors
     /// [`ServeError::WorkerPanicked`] when one of them ended by a panic.
-    pub fn wait(self) -> Result<(), ServeError> {
-        todo!()
+    pub fn wait(mut self) -> Result<(), ServeError> {
+        let mut outcome = Ok(());
+        for (worker, thread) in std::mem::take(&mut self.threads).into_iter().enumerate() {
+            if thread.join().is_err() {
+                outcome = Err(ServeError::WorkerPanicked { worker });
+            }
+        }
+        outcome
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shutdown.start(Duration::ZERO);
     }
 }
 
 /// Ends a running server; clones end the same one.
 #[derive(Clone, Debug)]
-pub struct Shutdown {}
+pub struct Shutdown {
+    deadline: Arc<watch::Sender<Option<Instant>>>,
+}
 
 impl Shutdown {
-    /// Takes no new connection, tells clients to go (HTTP/1.1 `Connection: close`, HTTP/2 and HTTP/3 GOAWAY), lets
-    /// running requests finish, and after `deadline` closes what is left.
+    pub(crate) fn new() -> Self {
+        Self { deadline: Arc::new(watch::Sender::new(None)) }
+    }
+
+    /// Takes no new connection, tells clients to go (HTTP/1.1 `Connection: close`, HTTP/2 and HTTP/3
+    /// GOAWAY), lets running requests finish, and after `deadline` closes what is left.
     ///
     /// Called again, the earlier deadline counts; `Duration::ZERO` ends everything at once.
-    pub fn start(&self, _deadline: Duration) {
-        todo!()
+    pub fn start(&self, deadline: Duration) {
+        let at = Instant::now() + deadline;
+        self.deadline.send_if_modified(|current| {
+            let earlier = current.is_none_or(|current| at < current);
+            if earlier {
+                *current = Some(at);
+            }
+            earlier
+        });
+    }
+
+    pub(crate) fn subscribe(&self) -> Drain {
+        Drain(self.deadline.subscribe())
+    }
+}
+
+/// A worker's ear for [`Shutdown`].
+#[derive(Clone, Debug)]
+pub(crate) struct Drain(watch::Receiver<Option<Instant>>);
+
+impl Drain {
+    /// When everything must have ended, once the drain has begun.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        *self.0.borrow()
+    }
+
+    /// Waits until the drain begins.
+    pub(crate) async fn started(&mut self) {
+        // The sender is gone only when every handle is, and then the server must end too.
+        let _ = self.0.wait_for(Option::is_some).await;
+    }
+
+    /// Waits until a drain has begun and its deadline has passed.
+    pub(crate) async fn expired_after_start(&mut self) {
+        self.started().await;
+        self.expired().await;
+    }
+
+    /// Waits until the deadline of a drain that has begun, also when it is moved forward meanwhile.
+    pub(crate) async fn expired(&mut self) {
+        while let Some(deadline) = self.deadline() {
+            tokio::select! {
+                () = tokio::time::sleep_until(deadline.into()) => return,
+                changed = self.0.changed() => if changed.is_err() { return },
+            }
+        }
     }
 }
 
@@ -59,7 +131,7 @@ impl Shutdown {
 #[non_exhaustive]
 pub enum ServeError {
     /// The operating system gave no thread.
-    #[error("cannot start a worker thread")]
+    #[error("cannot start a worker thread: raise the limit of processes")]
     Thread(#[source] std::io::Error),
     /// A worker ended by a panic; the others had gone on.
     #[error("worker {worker} panicked")]
@@ -67,42 +139,4 @@ pub enum ServeError {
         /// Which one, from 0.
         worker: usize,
     },
-}
-
-/// What the workers have done: a snapshot, in totals since the start unless called `active`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counters {
-    /// TCP connections accepted.
-    pub tcp_connections: u64,
-    /// QUIC connections accepted.
-    pub quic_connections: u64,
-    /// TCP connections open now.
-    pub active_tcp_connections: u64,
-    /// QUIC connections open now.
-    pub active_quic_connections: u64,
-    /// Requests over HTTP/1.1.
-    pub http1_requests: u64,
-    /// Requests over HTTP/2.
-    pub http2_requests: u64,
-    /// Requests over HTTP/3.
-    pub http3_requests: u64,
-    /// Requests that are being answered now.
-    pub active_requests: u64,
-    /// Requests that the client gave up, or whose connection was lost.
-    pub cancelled_requests: u64,
-    /// Requests refused by a limit (431, 413, 501).
-    pub refused_requests: u64,
-    /// Messages that broke a rule of HTTP/3.
-    pub malformed_requests: u64,
-    /// Time-outs of any kind.
-    pub timeouts: u64,
-    /// Panics in services and bodies.
-    pub panics: u64,
-    /// Errors of services and response bodies.
-    pub service_errors: u64,
-    /// TLS handshakes that failed on TCP.
-    pub tls_failures: u64,
-    /// Connections refused because of a limit, and failures of `accept`.
-    pub refused_connections: u64,
 }

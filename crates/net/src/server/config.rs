@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::AltSvc;
+
 /// Limits, time-outs and choices of a server. Every default is safe on the open internet.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -59,22 +61,5 @@ impl Default for Config {
             quic: sterna_quic::Config::default(),
             h3: sterna_h3::Config::default(),
         }
-    }
-}
-
-/// How HTTP/3 is announced (RFC 7838).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AltSvc {
-    /// How long clients may remember it (`ma`). Default: one day.
-    pub max_age: Duration,
-    /// Keep it across changes of the client's network (`persist=1`). Default: false.
-    pub persist: bool,
-    /// The port that clients see, when it is not the one listened on (containers). Default: the one listened on.
-    pub port: Option<u16>,
-}
-
-impl Default for AltSvc {
-    fn default() -> Self {
-        Self { max_age: Duration::from_secs(86_400), persist: false, port: None }
     }
 }

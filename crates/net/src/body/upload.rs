@@ -1,0 +1,231 @@
+//! The slot between an HTTP/3 stream and whoever reads its request body.
+//!
+//! The connection's thread pushes, the body's owner takes, on the same thread nearly always: the lock is not
+//! contended. The slot is bounded by its pusher, which stops reading the stream when [`Upload::is_full`] says so and
+//! is woken when there is room again: the client then waits for flow-control credit.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+
+use super::Error;
+use crate::{context::lock, counters::WorkerCounters};
+
+/// A request body in transit: one for each stream that has content.
+pub(crate) struct Upload {
+    slot: Mutex<Slot>,
+    /// Wakes the connection: there is room, or the reader went away.
+    connection: Waker,
+    /// Bytes that may wait here before reading stops.
+    bound: usize,
+    /// `content-length`, when the client sent one.
+    declared: Option<u64>,
+    counters: Arc<WorkerCounters>,
+}
+
+struct Slot {
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+    taken: u64,
+    /// Held back until the end says that the message is valid.
+    trailers: Option<HeaderMap>,
+    end: End,
+    reader: Reader,
+    /// The pusher waits for room.
+    paused: bool,
+}
+
+/// How the body goes on after the chunks.
+enum End {
+    Open,
+    Trailers(HeaderMap),
+    Clean,
+    Failed(Error),
+    /// The failure was told.
+    Told,
+}
+
+enum Reader {
+    /// Polls now and then.
+    Present,
+    /// Polled, found nothing and waits.
+    Waiting(Waker),
+    /// Dropped the body: what still comes is discarded.
+    Gone,
+}
+
+impl Upload {
+    pub(crate) fn new(
+        connection: Waker,
+        bound: usize,
+        declared: Option<u64>,
+        counters: Arc<WorkerCounters>,
+    ) -> Self {
+        let slot = Slot {
+            chunks: VecDeque::new(),
+            bytes: 0,
+            taken: 0,
+            trailers: None,
+            end: End::Open,
+            reader: Reader::Present,
+            paused: false,
+        };
+        Self { slot: Mutex::new(slot), connection, bound, declared, counters }
+    }
+
+    // From the connection.
+
+    /// Content arrived.
+    pub(crate) fn push(&self, data: Bytes) {
+        let mut slot = lock(&self.slot);
+        if matches!(slot.reader, Reader::Gone) || data.is_empty() {
+            return;
+        }
+        slot.bytes += data.len();
+        self.counters.queued_upload_bytes.add(data.len() as u64);
+        slot.chunks.push_back(data);
+        slot.wake_reader();
+    }
+
+    /// Trailers arrived; the end follows.
+    pub(crate) fn trailers(&self, trailers: HeaderMap) {
+        lock(&self.slot).trailers = Some(trailers);
+    }
+
+    /// The message is complete and valid.
+    pub(crate) fn finish(&self) {
+        let mut slot = lock(&self.slot);
+        if matches!(slot.end, End::Open) {
+            slot.end = slot.trailers.take().map_or(End::Clean, End::Trailers);
+        }
+        slot.wake_reader();
+    }
+
+    /// The message will never be complete. What waits is void: its reader must not take it for the whole.
+    pub(crate) fn fail(&self, error: Error) {
+        let mut slot = lock(&self.slot);
+        if matches!(slot.end, End::Open) {
+            self.clear(&mut slot);
+            slot.end = End::Failed(error);
+        }
+        slot.wake_reader();
+    }
+
+    /// True when the pusher should stop reading; it is woken when there is room.
+    pub(crate) fn is_full(&self) -> bool {
+        let mut slot = lock(&self.slot);
+        slot.paused = slot.bytes >= self.bound;
+        slot.paused
+    }
+
+    /// True when somebody waits for content that has not come.
+    pub(crate) fn is_starving(&self) -> bool {
+        matches!(lock(&self.slot).reader, Reader::Waiting(_))
+    }
+
+    /// True when the body was dropped.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        matches!(lock(&self.slot).reader, Reader::Gone)
+    }
+
+    // From the body.
+
+    pub(super) fn poll_frame(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let mut slot = lock(&self.slot);
+        if let Some(data) = slot.chunks.pop_front() {
+            slot.bytes -= data.len();
+            slot.taken += data.len() as u64;
+            slot.reader = Reader::Present;
+            self.counters.queued_upload_bytes.subtract(data.len() as u64);
+            // At half, so that the connection is not woken for every chunk.
+            let resume = slot.paused && slot.bytes <= self.bound / 2;
+            if resume {
+                slot.paused = false;
+            }
+            drop(slot);
+            if resume {
+                self.connection.wake_by_ref();
+            }
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        match std::mem::replace(&mut slot.end, End::Told) {
+            End::Open => {
+                slot.end = End::Open;
+                slot.reader = Reader::Waiting(cx.waker().clone());
+                Poll::Pending
+            }
+            End::Trailers(trailers) => {
+                slot.end = End::Clean;
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
+            End::Clean => {
+                slot.end = End::Clean;
+                Poll::Ready(None)
+            }
+            End::Failed(error) => Poll::Ready(Some(Err(error))),
+            End::Told => Poll::Ready(None),
+        }
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        let slot = lock(&self.slot);
+        slot.chunks.is_empty() && matches!(slot.end, End::Clean | End::Told)
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        let slot = lock(&self.slot);
+        match (&slot.end, self.declared) {
+            (End::Clean | End::Trailers(_), _) => SizeHint::with_exact(slot.bytes as u64),
+            (_, Some(declared)) => SizeHint::with_exact(declared.saturating_sub(slot.taken)),
+            (_, None) => {
+                let mut hint = SizeHint::new();
+                hint.set_lower(slot.bytes as u64);
+                hint
+            }
+        }
+    }
+
+    /// The body was dropped.
+    pub(super) fn abandon(&self) {
+        let mut slot = lock(&self.slot);
+        slot.reader = Reader::Gone;
+        self.clear(&mut slot);
+        drop(slot);
+        self.connection.wake_by_ref();
+    }
+
+    fn clear(&self, slot: &mut Slot) {
+        self.counters.queued_upload_bytes.subtract(slot.bytes as u64);
+        slot.chunks.clear();
+        slot.bytes = 0;
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let slot = self.slot.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.counters.queued_upload_bytes.subtract(slot.bytes as u64);
+    }
+}
+
+impl Slot {
+    fn wake_reader(&mut self) {
+        if let Reader::Waiting(_) = self.reader
+            && let Reader::Waiting(waker) = std::mem::replace(&mut self.reader, Reader::Present)
+        {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
