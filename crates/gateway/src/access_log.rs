@@ -44,11 +44,9 @@ impl AccessLog {
         Ok(Self { shared, writer: writer.thread().clone(), ended })
     }
 
-    /// A recorder for one worker.
-    pub fn recorder(&self) -> Recorder {
-        let lane = Arc::<Lane>::default();
-        lock(&self.shared.lanes).push(Arc::clone(&lane));
-        Recorder { lane, writer: self.writer.clone() }
+    /// What makes the recorder of each worker, on the worker's own thread.
+    pub fn recorders(&self) -> Recorders {
+        Recorders { shared: Arc::clone(&self.shared), writer: self.writer.clone() }
     }
 
     /// How many lines were dropped because the output was slower than the requests.
@@ -66,6 +64,22 @@ impl AccessLog {
         if self.shared.dropped() > 0 {
             tracing::warn!(lines = self.shared.dropped(), "the access log is not complete");
         }
+    }
+}
+
+/// Makes recorders.
+#[derive(Clone, Debug)]
+pub struct Recorders {
+    shared: Arc<Shared>,
+    writer: Thread,
+}
+
+impl Recorders {
+    /// A recorder for one worker.
+    pub fn make(&self) -> Recorder {
+        let lane = Arc::<Lane>::default();
+        lock(&self.shared.lanes).push(Arc::clone(&lane));
+        Recorder { lane, writer: self.writer.clone() }
     }
 }
 
@@ -193,7 +207,7 @@ mod tests {
     fn finishing_writes_every_line_of_every_worker() {
         let output = Output::default();
         let log = AccessLog::start(output.clone()).expect("started");
-        let recorders = [log.recorder(), log.recorder()];
+        let recorders = [log.recorders().make(), log.recorders().make()];
         for (worker, recorder) in recorders.iter().enumerate() {
             for line in 0..100 {
                 recorder.record(|to, _| to.extend(format!("{worker} {line}\n").into_bytes()));
@@ -212,7 +226,7 @@ mod tests {
     fn an_output_that_stands_still_costs_lines_and_never_the_worker() {
         let output = Output::default();
         let log = AccessLog::start(output.clone()).expect("started");
-        let recorder = log.recorder();
+        let recorder = log.recorders().make();
         let held = lock(&output.held);
         let line = [b'x'; 1 << 16];
         // One backlog may be with the writer, one fills up, and more finds no room.
@@ -237,7 +251,7 @@ mod tests {
         let output = Output::default();
         let log = AccessLog::start(output.clone()).expect("started");
         let _held = lock(&output.held);
-        log.recorder().record(|to, _| to.push(b'x'));
+        log.recorders().make().record(|to, _| to.push(b'x'));
         log.finish(Duration::from_millis(20));
         assert!(lock(&output.written).is_empty());
     }

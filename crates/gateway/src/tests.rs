@@ -30,7 +30,7 @@ impl io::Write for Output {
 async fn log_of<F: Future<Output = ()>>(visit: impl FnOnce(Gateway) -> F) -> Vec<String> {
     let output = Output::default();
     let log = AccessLog::start(output.clone()).expect("started");
-    visit(Gateway::new(&config(), Some(log.recorder()))).await;
+    visit(Gateway::new(&config(), Some(log.recorders().make()))).await;
     log.finish(Duration::from_secs(20));
     let written = output.0.lock().expect("not poisoned").clone();
     let text = String::from_utf8(written).expect("text");

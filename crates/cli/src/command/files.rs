@@ -1,0 +1,50 @@
+//! `sterna files`: a directory as a site.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use sterna_gateway::handler::{self, files};
+use sterna_gateway::route::{self, Pattern};
+
+use crate::certificate::Source;
+use crate::error::Error;
+use crate::serve::{self, Plan};
+
+/// Arguments of `files`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The directory. Hidden files in it, and all outside it, are not served.
+    #[arg(default_value = ".", value_name = "DIR")]
+    directory: PathBuf,
+
+    /// Certificate chain (PEM, leaf first). Default: one from a local certificate authority, which is
+    /// made when it is first needed.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+
+    /// Private key of the certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+
+    #[command(flatten)]
+    serve: serve::Args,
+}
+
+impl Args {
+    pub(crate) fn run(self, started: Instant) -> Result<(), Error> {
+        let root = files::Root::open(&self.directory)?;
+        let certificate = match (self.cert, self.key) {
+            (Some(certificate), Some(key)) => Source::Files { certificate, key },
+            _ => Source::LocalCa,
+        };
+        let certificate = certificate.load(&self.serve.listen)?;
+        let route = route::Config {
+            path: Pattern::any(),
+            middleware: Vec::new(),
+            handler: handler::Config::Files(files::Config { root }),
+        };
+        let directory = self.directory.canonicalize().unwrap_or(self.directory);
+        let what = directory.display().to_string();
+        serve::serve(&self.serve, Plan { what, certificate, routes: vec![route] }, started)
+    }
+}

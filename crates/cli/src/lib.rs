@@ -1,0 +1,37 @@
+//! The command line of Sterna: what the binary does, as a library so that tests can parse with it.
+//!
+//! Exit codes: 0 when all went well, a clean drain among it; 1 when something was wrong with what was
+//! asked for, with one message about it; 2 when the command line itself was wrong; 128 and the number
+//! of the signal when a second signal ended a drain.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+
+mod certificate;
+pub mod command;
+mod error;
+mod limits;
+mod listen;
+mod local_ca;
+mod logging;
+mod report;
+mod serve;
+
+pub use self::command::Cli;
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let started = Instant::now();
+    let cli = Cli::parse();
+    let done = logging::start(cli.log.as_deref()).and_then(|()| cli.command().run(started));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Logs of the process itself, as text on stderr. The access log is another thing, on stdout.
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::error::Error;
+
+/// Starts logging what `filter` says; without it what `RUST_LOG` says; else warnings.
+pub(crate) fn start(filter: Option<&str>) -> Result<(), Error> {
+    let from_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok();
+    let filter = filter.or(from_environment.as_deref()).filter(|filter| !filter.is_empty());
+    let filter = filter.unwrap_or(DEFAULT);
+    let parsed = EnvFilter::try_new(filter)
+        .map_err(|source| Error::LogFilter { filter: filter.to_owned(), source })?;
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    tracing_subscriber::fmt()
+        .with_env_filter(parsed)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && !is_plain)
+        .init();
+    Ok(())
+}
+
+const DEFAULT: &str = "warn";

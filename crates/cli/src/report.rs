@@ -1,0 +1,120 @@
+//! What `sterna` tells the person who started it: on stderr, for stdout is for data.
+
+use std::error::Error as _;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::certificate::{Certificate, Origin};
+use crate::error::Error;
+use crate::listen::Listen;
+
+/// Why it did not go well: one line with all causes, and one with what to do if the first does not say it.
+pub(crate) fn failure(error: &Error) {
+    let mut line = format!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(line, ": {error}");
+        cause = error.source();
+    }
+    eprintln!("{line}");
+    if let Some(hint) = error.hint() {
+        eprintln!("help: {hint}");
+    }
+}
+
+/// A server that has started.
+pub(crate) struct Started<'a> {
+    pub(crate) what: &'a str,
+    pub(crate) listen: &'a [Listen],
+    pub(crate) addresses: &'a [SocketAddr],
+    pub(crate) certificate: &'a Certificate,
+    pub(crate) warnings: &'a [String],
+    pub(crate) begun: Instant,
+}
+
+impl Started<'_> {
+    /// Prints it. The last line tells scripts that connections are accepted.
+    pub(crate) fn print(&self) {
+        eprint!("{}", self.text());
+        eprintln!("ready in {} ms", self.begun.elapsed().as_millis());
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("sterna {} serves {}\n", env!("CARGO_PKG_VERSION"), self.what);
+        let urls: Vec<String> = self.addresses.iter().map(|at| format!("https://{at}")).collect();
+        let urls = urls.join("  ");
+        let _ = writeln!(text, "  HTTP/1.1, HTTP/2  {urls}  (TCP)");
+        let _ = writeln!(text, "  HTTP/3            {urls}  (UDP)");
+        let _ = writeln!(text, "certificate: {}", self.origin());
+        for warning in self.warnings {
+            let _ = writeln!(text, "warning: {warning}");
+        }
+        if let Some(url) = self.url() {
+            let _ = writeln!(text, "try:");
+            for command in self.commands(&url) {
+                let _ = writeln!(text, "  {command}");
+            }
+        }
+        text
+    }
+
+    fn origin(&self) -> String {
+        match &self.certificate.origin {
+            Origin::Files { certificate } => certificate.display().to_string(),
+            Origin::LocalCa { root, is_new, .. } => {
+                let new = if *is_new { "made just now, " } else { "" };
+                format!("local authority, {new}not trusted by browsers yet: {}", root.display())
+            }
+        }
+    }
+
+    /// Where a client on this machine finds the server, such as `https://localhost:8443/`.
+    fn url(&self) -> Option<String> {
+        let (listen, address) = (self.listen.first()?, self.addresses.first()?);
+        Some(format!("https://{}:{}/", listen.host(), address.port()))
+    }
+
+    /// Commands that work as they stand.
+    fn commands(&self, url: &str) -> Vec<String> {
+        let trust = match self.certificate.local_root() {
+            Some(root) => format!("--cacert {}", quoted(&root.display().to_string())),
+            None => "--insecure".to_owned(),
+        };
+        let mut commands = vec![
+            format!("curl {trust} {url}"),
+            format!("curl --http3-only {trust} {url}    # if `curl --version` lists HTTP3"),
+        ];
+        if let Some(spki) = self.certificate.local_spki() {
+            let authority = url.trim_start_matches("https://").trim_end_matches('/');
+            // A profile of its own: a running Chrome would take the page and ignore the flags.
+            commands.push(format!(
+                "google-chrome --user-data-dir=/tmp/sterna-chrome \
+                 --origin-to-force-quic-on={authority} \
+                 --ignore-certificate-errors-spki-list={spki} {url}"
+            ));
+        }
+        commands
+    }
+}
+
+/// A word of a shell command.
+fn quoted(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+=:@%".contains(&byte);
+    if word.bytes().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_with_a_space_or_a_quote_is_one_word_for_the_shell() {
+        assert_eq!(quoted("/a/b.crt"), "/a/b.crt");
+        assert_eq!(quoted("/a b"), "'/a b'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+}

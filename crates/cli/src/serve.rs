@@ -1,0 +1,141 @@
+//! The life of a server process: bind, tell, serve, drain.
+
+use std::num::NonZeroUsize;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sterna_gateway::{AccessLog, Gateway, route};
+use sterna_net::{Server, Shutdown};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::certificate::Certificate;
+use crate::error::Error;
+use crate::limits;
+use crate::listen::Listen;
+use crate::report::Started;
+
+/// Arguments of every verb that serves.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where to listen, with TCP and UDP; may be given several times. `:PORT` is every address of the
+    /// machine.
+    #[arg(long, value_name = "ADDR", default_value = "localhost:8443")]
+    pub(crate) listen: Vec<Listen>,
+
+    /// How many workers, each with a thread and sockets of its own. Default: one for each core.
+    #[arg(long, value_name = "N")]
+    workers: Option<NonZeroUsize>,
+
+    /// Write no access log on stdout.
+    #[arg(long, visible_alias = "quiet")]
+    no_access_log: bool,
+}
+
+/// What to serve.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// For people.
+    pub(crate) what: String,
+    pub(crate) certificate: Certificate,
+    pub(crate) routes: Vec<route::Config>,
+}
+
+/// Serves until a signal, then drains. Everything that can be refused is refused before anything is
+/// started.
+pub(crate) fn serve(args: &Args, plan: Plan, begun: Instant) -> Result<(), Error> {
+    limits::raise_open_files();
+    let mut builder = Server::builder().tls(plan.certificate.tls.clone());
+    for listen in &args.listen {
+        for address in listen.resolve()? {
+            builder = builder.listen(address);
+        }
+    }
+    if let Some(workers) = args.workers {
+        builder = builder.workers(workers.get());
+    }
+    let bound = builder.bind()?;
+    let log = if args.no_access_log { None } else { Some(access_log()?) };
+    let (addresses, warnings) = (bound.addresses().to_vec(), bound.warnings().to_vec());
+    let config = sterna_gateway::Config { routes: plan.routes };
+    let recorders = log.as_ref().map(AccessLog::recorders);
+    let running = bound.serve_with(move |_worker| {
+        Gateway::new(&config, recorders.as_ref().map(|recorders| recorders.make()))
+    })?;
+    drain_at_signal(running.handle())?;
+    Started {
+        what: &plan.what,
+        listen: &args.listen,
+        addresses: &addresses,
+        certificate: &plan.certificate,
+        warnings: &warnings,
+        begun,
+    }
+    .print();
+    let ended = running.wait();
+    if let Some(log) = log {
+        log.finish(LOG_PATIENCE);
+    }
+    Ok(ended?)
+}
+
+fn access_log() -> Result<AccessLog, Error> {
+    AccessLog::start(std::io::stdout()).map_err(Error::AccessLog)
+}
+
+/// Drains at the first SIGTERM or SIGINT; ends the process at the second.
+fn drain_at_signal(shutdown: Shutdown) -> Result<(), Error> {
+    let (watching, watched) = mpsc::channel();
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(watching.send(Err(error))),
+            };
+            runtime.block_on(async {
+                let mut signals = match Signals::watch() {
+                    Ok(signals) => signals,
+                    Err(error) => return drop(watching.send(Err(error))),
+                };
+                let _ = watching.send(Ok(()));
+                signals.next().await;
+                eprintln!("draining for up to {} s; once more ends at once", DRAIN.as_secs());
+                shutdown.start(DRAIN);
+                std::process::exit(128 + signals.next().await);
+            });
+        })
+        .map_err(Error::Signals)?;
+    match watched.recv() {
+        Ok(watching) => watching.map_err(Error::Signals),
+        Err(mpsc::RecvError) => Err(Error::Signals(std::io::ErrorKind::BrokenPipe.into())),
+    }
+}
+
+/// The signals that end a server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn watch() -> std::io::Result<Self> {
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        Ok(Self { terminate: signal(terminate)?, interrupt: signal(interrupt)? })
+    }
+
+    /// The number of the next one.
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
+            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+        }
+    }
+}
+
+/// How long requests may still run after the first signal.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// How long the end waits for whoever reads the access log.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
