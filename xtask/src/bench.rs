@@ -23,6 +23,7 @@ usage: cargo xtask bench [CASE…] [--rounds N] [--this PROGRAM] [--no-build]
   h3-bulk      CPU seconds per GiB over one connection, in files of 64 MiB
   h3-idle      KiB of resident memory per idle connection, at 1,000
   all          all of these; the default
+  h3-curve     the first and the last at 1 to 1,000 connections: the cost of each should stay the same
 
   --rounds N        samples of each contender, 5 by default
   --this PROGRAM    measures this build of sterna instead of the one built here
@@ -87,7 +88,8 @@ impl Options {
                 "all" => options.cases.extend(Case::ALL),
                 "h3-small" => options.cases.extend(Case::SMALL),
                 "h3-bulk" => options.cases.push(Case::Bulk),
-                "h3-idle" => options.cases.push(Case::Idle),
+                "h3-idle" => options.cases.push(Case::IDLE),
+                "h3-curve" => options.cases.extend(Case::CURVE),
                 "--rounds" => {
                     let rounds = arguments.next().and_then(|text| text.parse().ok());
                     options.rounds = rounds
@@ -148,7 +150,7 @@ impl Stage {
             Contender::sterna(&self.this),
             Contender::peer("h3+quinn", &self.programs.join("peer-h3-quinn")),
         ];
-        if case == Case::Idle {
+        if matches!(case, Case::Idle { .. }) {
             let system = self.programs.join("peer-h3-quinn-system");
             contenders.push(Contender::peer("h3+quinn, system malloc", &system));
         }

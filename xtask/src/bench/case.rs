@@ -11,12 +11,12 @@ use super::contender::Server;
 /// One line of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Case {
-    /// Requests of 1 KiB, this many in flight on each of ten connections.
-    Small { streams: u32 },
+    /// Requests of 1 KiB, `streams` in flight on each connection.
+    Small { connections: u32, streams: u32 },
     /// Files of 64 MiB, one after the other on one connection.
     Bulk,
     /// Connections that have had one response each.
-    Idle,
+    Idle { connections: u32 },
 }
 
 /// One run of the load against one server.
@@ -28,15 +28,31 @@ pub(crate) struct Sample {
 }
 
 impl Case {
-    pub(crate) const SMALL: [Self; 2] = [Self::Small { streams: 32 }, Self::Small { streams: 100 }];
-    pub(crate) const ALL: [Self; 4] = [Self::SMALL[0], Self::SMALL[1], Self::Bulk, Self::Idle];
+    /// Many requests on few connections, within and at the limit of streams.
+    pub(crate) const SMALL: [Self; 2] = [Self::small(10, 32), Self::small(10, 100)];
+    pub(crate) const IDLE: Self = Self::Idle { connections: 1000 };
+    /// What belongs in every report.
+    pub(crate) const ALL: [Self; 4] = [Self::SMALL[0], Self::SMALL[1], Self::Bulk, Self::IDLE];
+    /// Whether the cost of a request, and of a connection, is the same however many there are.
+    pub(crate) const CURVE: [Self; 6] = [
+        Self::small(1, 32),
+        Self::small(10, 32),
+        Self::small(100, 32),
+        Self::small(1000, 32),
+        Self::Idle { connections: 100 },
+        Self::IDLE,
+    ];
+
+    const fn small(connections: u32, streams: u32) -> Self {
+        Self::Small { connections, streams }
+    }
 
     /// What a figure counts.
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Small { .. } => "CPU s per 100,000 requests of 1 KiB",
             Self::Bulk => "CPU s per GiB",
-            Self::Idle => "KiB per idle connection",
+            Self::Idle { .. } => "KiB per idle connection",
         }
     }
 
@@ -66,16 +82,16 @@ impl Case {
 
     fn arguments(self) -> String {
         match self {
-            Self::Small { streams } => format!(
-                "get --path {SMALL_FILE} --size {SMALL_LEN} --connections 10 --streams {streams} \
-                 --warmup 20000 --requests 200000"
+            Self::Small { connections, streams } => format!(
+                "get --path {SMALL_FILE} --size {SMALL_LEN} --connections {connections} \
+                 --streams {streams} --warmup 20000 --requests 200000"
             ),
             Self::Bulk => {
                 format!("get --path {BULK_FILE} --size {BULK_LEN} --warmup 1 --requests 16")
             }
-            Self::Idle => {
-                format!("idle --path {SMALL_FILE} --size {SMALL_LEN} --connections 1000 --hold 3")
-            }
+            Self::Idle { connections } => format!(
+                "idle --path {SMALL_FILE} --size {SMALL_LEN} --connections {connections} --hold 3"
+            ),
         }
     }
 
@@ -89,7 +105,7 @@ impl Case {
                 let gibibytes = number("body_bytes")? / f64::from(1 << 30);
                 Some(number("server_cpu_seconds")? / gibibytes)
             }
-            Self::Idle => {
+            Self::Idle { .. } => {
                 let grown = number("server_rss_after_kib")? - number("server_rss_before_kib")?;
                 Some(grown / number("connections")?)
             }
@@ -101,9 +117,9 @@ impl Case {
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Small { streams } => write!(f, "h3-small-{streams}"),
+            Self::Small { connections, streams } => write!(f, "h3-small-{connections}x{streams}"),
             Self::Bulk => f.write_str("h3-bulk"),
-            Self::Idle => f.write_str("h3-idle"),
+            Self::Idle { connections } => write!(f, "h3-idle-{connections}"),
         }
     }
 }
@@ -121,7 +137,7 @@ mod tests {
     #[test]
     fn cpu_seconds_are_scaled_to_100_000_requests() {
         let report = json!({ "requests": 200_000, "server_cpu_seconds": 1.5 });
-        assert_eq!(Case::Small { streams: 32 }.figure(&report), Some(0.75));
+        assert_eq!(Case::small(10, 32).figure(&report), Some(0.75));
     }
 
     #[test]
@@ -129,7 +145,7 @@ mod tests {
         let report = json!({
             "connections": 1000, "server_rss_before_kib": 9000, "server_rss_after_kib": 41_000
         });
-        assert_eq!(Case::Idle.figure(&report), Some(32.0));
+        assert_eq!(Case::IDLE.figure(&report), Some(32.0));
     }
 
     #[test]
