@@ -64,3 +64,6 @@ impl<'a> From<&'a Field> for FieldRef<'a> {
 /// What each line of a field section adds to its size, and each entry of a dynamic table to the table's, beside its octets
 /// (RFC 9114 §4.2.2, RFC 9204 §3.2.1).
 const LINE_OVERHEAD: u64 = 32;
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,7 @@ pub(crate) fn size(name: &[u8], value: &[u8]) -> u64 {
 }
 
 /// The dynamic table.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Table {
     entries: VecDeque<Entry>,
     /// How many were evicted: the absolute index of the oldest that is left.

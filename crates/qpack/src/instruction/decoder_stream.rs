@@ -9,7 +9,10 @@
 use bytes::BufMut;
 
 use super::next_byte;
-use crate::integer::{self, Overflow, Step};
+use crate::{
+    DecoderStreamError,
+    integer::{self, Step},
+};
 
 /// An instruction on the decoder stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +50,13 @@ enum Kind {
 
 impl Reader {
     /// The next instruction that is complete.
-    pub(crate) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Instruction>, Overflow> {
+    ///
+    /// # Errors
+    /// An integer overflows.
+    pub(crate) fn next(
+        &mut self,
+        input: &mut &[u8],
+    ) -> Result<Option<Instruction>, DecoderStreamError> {
         while let Some(byte) = next_byte(input) {
             let (kind, step) = match self.unfinished.take() {
                 Some((kind, partial)) => (kind, partial.push(byte)?),
@@ -109,6 +118,9 @@ mod tests {
     fn an_integer_above_62_bits_overflows() {
         let mut wire = Vec::new();
         integer::encode(&mut wire, 0x00, 6, integer::MAX + 1);
-        assert_eq!(Reader::default().next(&mut wire.as_slice()), Err(Overflow));
+        assert_eq!(
+            Reader::default().next(&mut wire.as_slice()),
+            Err(DecoderStreamError::IntegerOverflow)
+        );
     }
 }
