@@ -1,6 +1,13 @@
-//! Skeleton.
-use crate::congestion::Algorithm;
+//! What a user of this crate chooses: transport parameters, limits and TLS, for both roles.
+//!
+//! [`Config`] is a plain struct. Its way into the engine is one destructuring without `..`, so
+//! that a new field does not compile until it has an effect.
+
 use std::{sync::Arc, time::Duration};
+
+use quinn_proto::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+
+use crate::{Observe, congestion::Algorithm, crypto};
 
 /// Transport parameters and limits, for both roles.
 #[derive(Clone, Debug)]
@@ -9,19 +16,21 @@ pub struct Config {
     pub stream_window: u64,
     /// Receive window of the connection, in bytes. Default: 15 MiB.
     pub connection_window: u64,
-    /// Bytes that a connection may hold unacknowledged for sending. Default: 8 MiB (choose by measurement).
+    /// Bytes that a connection may hold unacknowledged for sending. Default: 8 MiB, which is
+    /// 100 ms at 670 Mbit/s.
     pub send_window: u64,
     /// Bidirectional streams that the peer may have open. Default: 100.
     pub max_bidi_streams: u64,
     /// Unidirectional streams that the peer may have open. Default: 100.
     pub max_uni_streams: u64,
-    /// Idle time-out. Default: 30 s.
+    /// Silence after which a connection is over; zero switches the time-out off. Default: 30 s.
     pub idle_timeout: Duration,
-    /// Time for the handshake. Default: 10 s.
+    /// Time that a handshake may take, however busy the peer keeps it. Default: 10 s.
     pub handshake_timeout: Duration,
     /// PING after this much silence. Default: off.
     pub keep_alive: Option<Duration>,
-    /// Largest DATAGRAM to accept, `None` switches datagrams off. Default: off.
+    /// Bytes of received DATAGRAMs that may wait for one run of the application, and with it the
+    /// largest that is accepted; `None` switches datagrams off. Default: off.
     pub datagrams: Option<usize>,
     /// Congestion controller. Default: cubic.
     pub congestion: Algorithm,
@@ -29,15 +38,28 @@ pub struct Config {
     pub mtu_discovery: bool,
     /// Connections of one endpoint; above it new ones are refused. Default: 100,000.
     pub max_connections: usize,
+    /// When a server makes a client prove its address first. Default: above 1,000 handshakes.
+    pub retry: Retry,
+    /// Sees the frames of every packet, for qlog and tests. Default: none, which costs nothing.
+    pub observe: Option<Arc<dyn Observe>>,
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        todo!()
-    }
+/// When a server answers a first flight with Retry (RFC 9000 §8.1.2) instead of a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Never: a handshake costs one round trip, and a flood of spoofed ones costs memory.
+    Never,
+    /// While more than this many handshakes of the endpoint are under way.
+    Above(usize),
+    /// Always: each new client pays one more round trip.
+    Always,
 }
 
-/// What a server needs: TLS (with ALPN set by the caller, TLS 1.3 with an initial cipher suite) and transport.
+/// What a server needs: TLS (with ALPN set by the caller, TLS 1.3 with an initial cipher suite)
+/// and transport.
+///
+/// The order of cipher suites is the caller's: put AES-128-GCM first where the CPU has AES
+/// instructions, it costs 13 to 25 % less for each packet than rustls's default AES-256-GCM.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     /// TLS.
@@ -53,4 +75,146 @@ pub struct ClientConfig {
     pub tls: Arc<rustls::ClientConfig>,
     /// Transport.
     pub transport: Config,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The provider lacks TLS13_AES_128_GCM_SHA256, which protects Initial packets (RFC 9001 §5.2).
+    #[error(
+        "the TLS provider has no TLS13_AES_128_GCM_SHA256, which QUIC needs for its first packets"
+    )]
+    NoInitialCipherSuite,
+    /// TLS early data is neither off nor unlimited, which QUIC forbids (RFC 9001 §4.6.1).
+    #[error("max_early_data_size is {0}, but QUIC allows 0 and 0xffffffff only")]
+    EarlyDataSize(u32),
+    /// TLS cannot serve QUIC: it needs TLS 1.3 (RFC 9001 §4.2).
+    #[error("the TLS configuration cannot serve QUIC")]
+    Tls(#[source] rustls::Error),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            stream_window: 6 << 20,
+            connection_window: 15 << 20,
+            send_window: 8 << 20,
+            max_bidi_streams: 100,
+            max_uni_streams: 100,
+            idle_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(10),
+            keep_alive: None,
+            datagrams: None,
+            congestion: Algorithm::default(),
+            mtu_discovery: true,
+            max_connections: 100_000,
+            retry: Retry::Above(1_000),
+            observe: None,
+        }
+    }
+}
+
+impl Config {
+    /// The engine's form of it.
+    ///
+    /// `handshake_timeout`, `max_connections` and `retry` have no counterpart there, the endpoint
+    /// itself enforces them; `observe` goes with the keys.
+    pub(crate) fn to_engine(&self) -> TransportConfig {
+        let Self {
+            stream_window,
+            connection_window,
+            send_window,
+            max_bidi_streams,
+            max_uni_streams,
+            idle_timeout,
+            handshake_timeout: _,
+            keep_alive,
+            datagrams,
+            congestion,
+            mtu_discovery,
+            max_connections: _,
+            retry: _,
+            observe: _,
+        } = self;
+        let mut engine = TransportConfig::default();
+        engine
+            .stream_receive_window(varint(*stream_window))
+            .receive_window(varint(*connection_window))
+            .send_window(*send_window)
+            .max_concurrent_bidi_streams(varint(*max_bidi_streams))
+            .max_concurrent_uni_streams(varint(*max_uni_streams))
+            .max_idle_timeout(idle(*idle_timeout))
+            .keep_alive_interval(*keep_alive)
+            .datagram_receive_buffer_size(*datagrams)
+            .datagram_send_buffer_size(datagrams.unwrap_or(0).max(MIN_DATAGRAM_QUEUE))
+            .congestion_controller_factory(congestion.factory())
+            .mtu_discovery_config(mtu_discovery.then(MtuDiscoveryConfig::default))
+            // What the application wrote first leaves first: scheduling (RFC 9218) is above us.
+            .send_fairness(false);
+        engine
+    }
+}
+
+impl ServerConfig {
+    /// The engine's form of it; `token_key` seals Retry tokens.
+    pub(crate) fn to_engine(
+        &self,
+        token_key: Arc<dyn quinn_proto::crypto::HandshakeTokenKey>,
+    ) -> Result<quinn_proto::ServerConfig, ConfigError> {
+        let session = crypto::Server::new(self.tls.clone(), self.transport.observe.clone())?;
+        let mut engine = quinn_proto::ServerConfig::new(Arc::new(session), token_key);
+        engine
+            .transport_config(Arc::new(self.transport.to_engine()))
+            // Each attempt is decided in the turn that brings it, so none is ever kept waiting.
+            .max_incoming(MAX_UNDECIDED)
+            .incoming_buffer_size(0)
+            .incoming_buffer_size_total(0);
+        Ok(engine)
+    }
+}
+
+impl ClientConfig {
+    /// The engine's form of it.
+    pub(crate) fn to_engine(&self) -> Result<quinn_proto::ClientConfig, ConfigError> {
+        let session = crypto::Client::new(self.tls.clone(), self.transport.observe.clone())?;
+        let mut engine = quinn_proto::ClientConfig::new(Arc::new(session));
+        engine.transport_config(Arc::new(self.transport.to_engine()));
+        Ok(engine)
+    }
+}
+
+/// Zero means no time-out (RFC 9000 §18.2), as do durations that the parameter cannot express.
+fn idle(timeout: Duration) -> Option<IdleTimeout> {
+    (!timeout.is_zero()).then(|| IdleTimeout::try_from(timeout).ok()).flatten()
+}
+
+/// The largest value that a variable-length integer can carry stands for all above it.
+pub(crate) fn varint(value: u64) -> VarInt {
+    VarInt::from_u64(value).unwrap_or(VarInt::MAX)
+}
+
+/// Room for unsent DATAGRAMs, in bytes: some dozens of full ones.
+const MIN_DATAGRAM_QUEUE: usize = 64 * 1024;
+
+/// Attempts that the engine may hold before we decide on them; we hold one at a time.
+const MAX_UNDECIDED: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_idle_timeout_for_zero_and_for_more_than_a_varint() {
+        assert_eq!(idle(Duration::ZERO), None);
+        assert_eq!(idle(Duration::MAX), None);
+        assert_eq!(idle(Duration::from_millis(1)), Some(VarInt::from_u32(1).into()));
+    }
+
+    #[test]
+    fn values_beyond_a_varint_become_the_largest() {
+        assert_eq!(varint((1 << 62) - 1), VarInt::MAX);
+        assert_eq!(varint(1 << 62), VarInt::MAX);
+        assert_eq!(varint(7), VarInt::from_u32(7));
+    }
 }

@@ -1,12 +1,108 @@
-//! Skeleton: own trait `Controller` (per-packet sent, acked, lost; window; pacing rate), `Algorithm` enum, adapter to the engine.
+//! Congestion control: our own trait, so that controllers stay when the engine goes.
+//!
+//! To add one: write `congestion/<name>.rs`, add its variant to [`Algorithm`] and its arm to
+//! [`Algorithm::build`]. Controllers know no clock and no packets, only the calls below;
+//! `adapter.rs` makes the engine call them.
+
+mod adapter;
+mod cubic;
+mod hystart;
+mod reno;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+pub use self::{cubic::Cubic, reno::Reno};
+
+/// Decides how many bytes may be under way.
+pub trait Controller: Send + Sync + 'static {
+    /// Packets left, the last with this number.
+    fn on_sent(&mut self, now: Instant, bytes: u64, last_packet: u64);
+
+    /// A packet was acknowledged.
+    fn on_ack(&mut self, ack: &Ack);
+
+    /// The last of a batch of acknowledged packets was told; `largest` is the largest number
+    /// acknowledged so far.
+    fn on_acks_end(&mut self, now: Instant, largest: Option<u64>);
+
+    /// Packets were lost, the latest of them sent at `sent`; `persistent` says that nothing got
+    /// through for the whole period of RFC 9002 §7.6.
+    fn on_loss(&mut self, now: Instant, sent: Instant, bytes: u64, persistent: bool);
+
+    /// A router marked a packet sent at `sent` (RFC 9002 §7.1).
+    fn on_ecn(&mut self, now: Instant, sent: Instant);
+
+    /// The path carries datagrams of this size now, in bytes.
+    fn on_mtu(&mut self, mtu: u16);
+
+    /// Bytes that may be in flight.
+    fn window(&self) -> u64;
+
+    /// Bytes for each second that the controller wants to leave, if it thinks in rates.
+    ///
+    /// The engine paces by window and round-trip time and ignores it; it is here for the engine
+    /// that will not.
+    fn pacing_rate(&self) -> Option<u64> {
+        None
+    }
+
+    /// The same state again, for a path that may be left (RFC 9000 §9.4).
+    fn duplicate(&self) -> Box<dyn Controller>;
+}
+
+/// An acknowledged packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Ack {
+    /// When the acknowledgement came.
+    pub now: Instant,
+    /// When the packet left.
+    pub sent: Instant,
+    /// Its size, in bytes.
+    pub bytes: u64,
+    /// The application, not the window, was the limit before: no reason to grow (RFC 9002 §7.8).
+    pub app_limited: bool,
+    /// Smoothed round-trip time.
+    pub rtt: Duration,
+}
 
 /// Which congestion controller: `cubic` (default) or `reno`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// RFC 9438.
+    /// RFC 9438, with the slow start of RFC 9406.
     #[default]
     Cubic,
     /// RFC 9002 §7.
     Reno,
+}
+
+impl Algorithm {
+    /// A fresh controller for a path that carries datagrams of `mtu` bytes.
+    pub fn build(self, now: Instant, mtu: u16) -> Box<dyn Controller> {
+        match self {
+            Self::Cubic => Box::new(Cubic::new(now, mtu)),
+            Self::Reno => Box::new(Reno::new(now, mtu)),
+        }
+    }
+
+    pub(crate) fn factory(
+        self,
+    ) -> Arc<dyn quinn_proto::congestion::ControllerFactory + Send + Sync> {
+        Arc::new(adapter::Factory(self))
+    }
+}
+
+/// The window of a new path, in bytes (RFC 9002 §7.2).
+fn initial_window(mtu: u16) -> u64 {
+    let mtu = u64::from(mtu);
+    (10 * mtu).min((2 * mtu).max(14_720))
+}
+
+/// The window after persistent congestion and the floor of every other, in bytes
+/// (RFC 9002 §7.2).
+fn minimum_window(mtu: u16) -> u64 {
+    2 * u64::from(mtu)
 }

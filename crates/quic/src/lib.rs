@@ -1,18 +1,42 @@
-//! A QUIC driver over a sans-IO state machine: contract skeleton, to be filled.
+//! A QUIC driver over a sans-IO state machine: one endpoint for each worker, its socket, timers,
+//! connection IDs, steering and congestion control.
 //!
-//! No type of the engine appears here, so that it can be replaced.
+//! ```text
+//!             Driver::turn             waits: socket, timer, mailbox, woken tasks   (tokio)
+//!                  │
+//!  Wire ───▶ Endpoint::turn ───▶ Application::run(state, &mut Connection)           (sans-IO)
+//!  (socket         │                        HTTP/3 reads and writes streams on the spot
+//!   or sim)   quinn-proto
+//! ```
+//!
+//! No type of the engine appears in the public interface, so that it can be replaced. rustls is
+//! the project's TLS everywhere, its types do appear.
 
 pub mod congestion;
+
+mod cid;
 mod config;
 mod connection;
+mod counters;
+mod crypto;
 mod driver;
 mod endpoint;
+mod event;
+mod mailbox;
+mod place;
 mod socket;
+mod steer;
 mod stream;
+mod timer;
+mod wire;
 
-pub use config::{ClientConfig, Config, ServerConfig};
-pub use connection::{CloseReason, Connection, ConnectionKey, Event, Stats};
+pub use config::{ClientConfig, Config, ConfigError, Retry, ServerConfig};
+pub use connection::{Connection, ConnectionKey, Stats};
+pub use counters::Counters;
+pub use crypto::{Direction, Level, Observe, PacketObserver};
 pub use driver::{Driver, Group, Member};
-pub use endpoint::{Application, Endpoint};
+pub use endpoint::{Application, ConnectError, Endpoint};
+pub use event::{CloseReason, Event};
 pub use socket::{SocketOptions, SocketReport};
 pub use stream::{Dir, Read, StreamId, Write};
+pub use wire::{Datagram, Outgoing, Sent, Wire};

@@ -1,4 +1,5 @@
-//! Skeleton.
+//! Streams as the application sees them: an id, and the outcome of one read or write.
+
 use bytes::Bytes;
 
 /// A stream id (RFC 9000 §2.1).
@@ -40,4 +41,40 @@ pub enum Write {
     Stopped(u64),
     /// No such stream (any more).
     Closed,
+}
+
+impl StreamId {
+    /// The direction, from the second bit (RFC 9000 §2.1).
+    pub const fn dir(self) -> Dir {
+        if self.0 & 0b10 == 0 { Dir::Bi } else { Dir::Uni }
+    }
+
+    /// The client opened it, from the first bit (RFC 9000 §2.1).
+    pub const fn is_of_client(self) -> bool {
+        self.0 & 0b01 == 0
+    }
+}
+
+impl From<Dir> for quinn_proto::Dir {
+    fn from(dir: Dir) -> Self {
+        match dir {
+            Dir::Bi => Self::Bi,
+            Dir::Uni => Self::Uni,
+        }
+    }
+}
+
+impl From<quinn_proto::Dir> for Dir {
+    fn from(dir: quinn_proto::Dir) -> Self {
+        match dir {
+            quinn_proto::Dir::Bi => Self::Bi,
+            quinn_proto::Dir::Uni => Self::Uni,
+        }
+    }
+}
+
+impl From<quinn_proto::StreamId> for StreamId {
+    fn from(id: quinn_proto::StreamId) -> Self {
+        Self(id.into())
+    }
 }

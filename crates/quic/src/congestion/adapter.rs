@@ -1,0 +1,112 @@
+//! The engine's calls become ours, and bytes in flight are counted beside.
+
+use std::{any::Any, sync::Arc, time::Instant};
+
+use quinn_proto::{
+    RttEstimator,
+    congestion::{Controller as EngineController, ControllerFactory, ControllerMetrics},
+};
+
+use super::{Ack, Algorithm, Controller, initial_window};
+
+/// Makes a controller for each path.
+pub(super) struct Factory(pub(super) Algorithm);
+
+impl ControllerFactory for Factory {
+    fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn EngineController> {
+        Box::new(Adapter {
+            inner: self.0.build(now, mtu),
+            in_flight: 0,
+            initial: initial_window(mtu),
+        })
+    }
+}
+
+/// One path's controller, as the engine wants it.
+struct Adapter {
+    inner: Box<dyn Controller>,
+    /// Bytes sent and neither acknowledged nor lost. The engine knows it and does not say, except
+    /// after each batch of acknowledgements; between two of them this is kept by addition.
+    in_flight: u64,
+    initial: u64,
+}
+
+impl EngineController for Adapter {
+    fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
+        self.in_flight += bytes;
+        self.inner.on_sent(now, bytes, last_packet_number);
+    }
+
+    fn on_ack(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        bytes: u64,
+        app_limited: bool,
+        rtt: &RttEstimator,
+    ) {
+        self.inner.on_ack(&Ack { now, sent, bytes, app_limited, rtt: rtt.get() });
+    }
+
+    fn on_end_acks(
+        &mut self,
+        now: Instant,
+        in_flight: u64,
+        _app_limited: bool,
+        largest_packet_num_acked: Option<u64>,
+    ) {
+        self.in_flight = in_flight;
+        self.inner.on_acks_end(now, largest_packet_num_acked);
+    }
+
+    fn on_congestion_event(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        is_persistent_congestion: bool,
+        lost_bytes: u64,
+    ) {
+        self.in_flight = self.in_flight.saturating_sub(lost_bytes);
+        // The engine's way to say ECN.
+        if lost_bytes == 0 {
+            self.inner.on_ecn(now, sent);
+        } else {
+            self.inner.on_loss(now, sent, lost_bytes, is_persistent_congestion);
+        }
+    }
+
+    fn on_mtu_update(&mut self, new_mtu: u16) {
+        self.inner.on_mtu(new_mtu);
+    }
+
+    fn window(&self) -> u64 {
+        self.inner.window()
+    }
+
+    /// `congestion_window` is what is *left* of the window.
+    ///
+    /// The engine reads metrics for its qlog alone, which is not compiled in, so that this is
+    /// free to carry the one figure that has no other way out: see `Connection::headroom`.
+    fn metrics(&self) -> ControllerMetrics {
+        let mut metrics = ControllerMetrics::default();
+        metrics.congestion_window = self.inner.window().saturating_sub(self.in_flight);
+        metrics.pacing_rate = self.inner.pacing_rate();
+        metrics
+    }
+
+    fn clone_box(&self) -> Box<dyn EngineController> {
+        Box::new(Self {
+            inner: self.inner.duplicate(),
+            in_flight: self.in_flight,
+            initial: self.initial,
+        })
+    }
+
+    fn initial_window(&self) -> u64 {
+        self.initial
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}

@@ -1,0 +1,135 @@
+//! TLS 1.3 for the engine, directly on `rustls::quic` (RFC 9001).
+//!
+//! The engine brings an adaptor of its own; ours exists because the facts of a handshake
+//! ([`HandshakeData`]), an observer of packets ([`Observe`]) and later the tickets of 0-RTT have to
+//! be ours when the engine goes. It is driven by the engine alone and ends at the packet keys.
+
+mod keys;
+mod observe;
+mod retry;
+mod session;
+
+use std::sync::Arc;
+
+use quinn_proto::{ConnectError, ConnectionId, transport_parameters::TransportParameters};
+use rustls::{
+    pki_types::ServerName,
+    quic::{self, Suite, Version},
+};
+
+pub use self::observe::{Direction, Level, Observe, PacketObserver};
+pub(crate) use self::session::HandshakeData;
+use self::session::TlsSession;
+use crate::ConfigError;
+
+/// A server's TLS, in the form that the engine asks for.
+pub(crate) struct Server {
+    tls: Arc<rustls::ServerConfig>,
+    initial: Suite,
+    observe: Option<Arc<dyn Observe>>,
+}
+
+/// A client's TLS, in the form that the engine asks for.
+pub(crate) struct Client {
+    tls: Arc<rustls::ClientConfig>,
+    initial: Suite,
+    observe: Option<Arc<dyn Observe>>,
+}
+
+impl Server {
+    pub(crate) fn new(
+        tls: Arc<rustls::ServerConfig>,
+        observe: Option<Arc<dyn Observe>>,
+    ) -> Result<Self, ConfigError> {
+        match tls.max_early_data_size {
+            0 | u32::MAX => {}
+            other => return Err(ConfigError::EarlyDataSize(other)),
+        }
+        let initial = initial_suite(tls.crypto_provider())?;
+        // One trial now, so that no handshake can fail for what is wrong in the configuration.
+        quic::ServerConnection::new(tls.clone(), Version::V1, Vec::new())
+            .map_err(ConfigError::Tls)?;
+        Ok(Self { tls, initial, observe })
+    }
+}
+
+impl Client {
+    pub(crate) fn new(
+        tls: Arc<rustls::ClientConfig>,
+        observe: Option<Arc<dyn Observe>>,
+    ) -> Result<Self, ConfigError> {
+        let initial = initial_suite(tls.crypto_provider())?;
+        Ok(Self { tls, initial, observe })
+    }
+}
+
+impl quinn_proto::crypto::ServerConfig for Server {
+    fn initial_keys(
+        &self,
+        version: u32,
+        dst_cid: &ConnectionId,
+    ) -> Result<quinn_proto::crypto::Keys, quinn_proto::crypto::UnsupportedVersion> {
+        let version = known(version).ok_or(quinn_proto::crypto::UnsupportedVersion)?;
+        let keys = self.initial.keys(dst_cid, rustls::Side::Server, version);
+        Ok(keys::pair(keys, Level::Initial, &None))
+    }
+
+    fn retry_tag(&self, _: u32, orig_dst_cid: &ConnectionId, packet: &[u8]) -> [u8; 16] {
+        retry::tag(orig_dst_cid, packet)
+    }
+
+    fn start_session(
+        self: Arc<Self>,
+        version: u32,
+        params: &TransportParameters,
+    ) -> Box<dyn quinn_proto::crypto::Session> {
+        let version = known(version).expect("the engine asked for Initial keys of it before");
+        let tls = quic::ServerConnection::new(self.tls.clone(), version, encode(params))
+            .expect("a trial with the same configuration succeeded when it was made");
+        let observer = self.observe.as_ref().and_then(|observe| observe.session());
+        let tls = quic::Connection::Server(tls);
+        Box::new(TlsSession::new(tls, version, self.initial, observer))
+    }
+}
+
+impl quinn_proto::crypto::ClientConfig for Client {
+    fn start_session(
+        self: Arc<Self>,
+        version: u32,
+        server_name: &str,
+        params: &TransportParameters,
+    ) -> Result<Box<dyn quinn_proto::crypto::Session>, ConnectError> {
+        let version = known(version).ok_or(ConnectError::UnsupportedVersion)?;
+        let name = ServerName::try_from(server_name)
+            .map_err(|_| ConnectError::InvalidServerName(server_name.into()))?
+            .to_owned();
+        // It fails without TLS 1.3 or a key exchange, and then no version of QUIC can be spoken.
+        let tls = quic::ClientConnection::new(self.tls.clone(), version, name, encode(params))
+            .map_err(|_| ConnectError::UnsupportedVersion)?;
+        let observer = self.observe.as_ref().and_then(|observe| observe.session());
+        let tls = quic::Connection::Client(tls);
+        Ok(Box::new(TlsSession::new(tls, version, self.initial, observer)))
+    }
+}
+
+/// The suite that protects Initial packets, whatever is negotiated later (RFC 9001 §5.2).
+fn initial_suite(provider: &rustls::crypto::CryptoProvider) -> Result<Suite, ConfigError> {
+    let aes = rustls::CipherSuite::TLS13_AES_128_GCM_SHA256;
+    let mut suites = provider.cipher_suites.iter().filter(|suite| suite.suite() == aes);
+    let suite = suites.find_map(|suite| suite.tls13()?.quic_suite());
+    suite.ok_or(ConfigError::NoInitialCipherSuite)
+}
+
+/// rustls's name of a version that we speak.
+fn known(version: u32) -> Option<Version> {
+    (version == VERSION_1).then_some(Version::V1)
+}
+
+fn encode(params: &TransportParameters) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    params.write(&mut bytes);
+    bytes
+}
+
+/// QUIC version 1 (RFC 9000 §15).
+pub(crate) const VERSION_1: u32 = 1;

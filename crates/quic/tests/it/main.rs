@@ -1,0 +1,6 @@
+//! The driver as its users see it: on real sockets of the loopback, and on the simulated network.
+
+#[cfg(test)]
+mod loopback;
+#[cfg(test)]
+mod peer;
