@@ -1,105 +1,120 @@
-//! Skeleton. Split as connection/{control,request,uni}.rs from the first commit.
-use crate::{ApiMisuse, Code, Error, Event, Priority, RequestHead, ResponseHead, Settings, StreamId};
+//! One HTTP/3 connection: where streams, QPACK and the application meet.
+//!
+//! This file sorts what comes by stream and keeps the order of things; the rules are in `connection/`: `uni` knows the
+//! unidirectional streams, `control` the control stream, `request` the request streams, `state` their two halves.
+
+use std::collections::hash_map::Entry;
+
 use bytes::Bytes;
 use http::HeaderMap;
+use rustc_hash::FxHashMap;
 
-/// Which side we are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// We opened the connection.
-    Client,
-    /// We accepted it.
-    Server,
-}
+use crate::message::Asked;
+use crate::priority::Update;
+use crate::{
+    ApiMisuse, Code, Command, Config, Counters, Error, Event, PeerMisbehaved, Priority,
+    RequestHead, ResponseHead, Role, Scope, Settings, StreamId, datagram, frame, varint,
+};
+use budget::EXTRA;
+use control::{ControlFrame, ControlStream};
+use ids::StreamIds;
+use request::RequestStream;
+use shared::Shared;
+use uni::{UniStream, UniStreams};
 
-/// Limits and choices of our side.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// SETTINGS_MAX_FIELD_SECTION_SIZE that we announce and enforce, in bytes (RFC 9114 §4.2.2). Default: 64 KiB.
-    pub max_field_section_size: u64,
-    /// Our decoder's dynamic table, in bytes. Default: 4096.
-    pub qpack_max_table_capacity: u64,
-    /// Streams of the peer that may block on our decoder. Default: 100.
-    pub qpack_blocked_streams: u64,
-    /// What our encoder uses at most of the peer's table. Default: 4096.
-    pub qpack_encoder_table_capacity: u64,
-    /// SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 9220). Default: false.
-    pub enable_connect_protocol: bool,
-    /// SETTINGS_H3_DATAGRAM (RFC 9297). Default: false.
-    pub enable_datagrams: bool,
-    /// Send a reserved setting and frame (RFC 9114 §7.2.8). Default: true.
-    pub grease: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        todo!()
-    }
-}
-
-/// What to do on the transport, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Append to the stream; `fin` ends our side.
-    Write {
-        /// Stream.
-        id: StreamId,
-        /// May be empty when `fin`.
-        data: Bytes,
-        /// End our side after the data.
-        fin: bool,
-    },
-    /// RESET_STREAM; what is queued for it is void.
-    Reset {
-        /// Stream.
-        id: StreamId,
-        /// Application error code.
-        code: Code,
-    },
-    /// STOP_SENDING.
-    StopSending {
-        /// Stream.
-        id: StreamId,
-        /// Application error code.
-        code: Code,
-    },
-    /// An unreliable datagram (RFC 9297 §2.1), quarter stream id included.
-    Datagram {
-        /// Payload.
-        data: Bytes,
-    },
-    /// CONNECTION_CLOSE; nothing after it.
-    Close {
-        /// Application error code.
-        code: Code,
-        /// For people who read traces.
-        reason: &'static str,
-    },
-}
+mod budget;
+mod control;
+mod ids;
+mod output;
+mod request;
+mod shared;
+mod state;
+mod uni;
 
 /// One HTTP/3 connection, either role.
 ///
 /// A: questions at any time. B: `handle_*`, from the network. C: commands of the application.
 /// D: `poll_*`: events for the application and commands for the transport, until `None`, after each B or C.
+///
+/// # Backpressure
+/// Content that came is handed out at once: the transport holds the peer back by not reading a stream whose content
+/// nobody takes. The one thing held here is what comes behind a field section that waits for the peer's encoder stream:
+/// a transport that does not read a stream while [`Connection::is_blocked`] keeps that in its flow control, too. What
+/// comes nevertheless is held up to [`Config::max_blocked_bytes`].
 #[derive(Debug)]
-pub struct Connection {}
+pub struct Connection {
+    shared: Shared,
+    requests: FxHashMap<StreamId, RequestStream>,
+    /// Server: the client's request streams.
+    ids: StreamIds,
+    uni: UniStreams,
+    control: ControlStream,
+    /// Our own unidirectional streams.
+    own: [StreamId; 3],
+    /// Client: what it relied on in 0-RTT.
+    remembered: Option<Settings>,
+    shutdown: Shutdown,
+    /// Client: requests from here on were not and will not be processed.
+    peer_goaway: Option<u64>,
+    is_closed: bool,
+}
+
+/// How far a graceful end has come (RFC 9114 §5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shutdown {
+    Running,
+    /// GOAWAY was sent, but every request is still taken.
+    Announced,
+    /// Server: requests from this id on are rejected.
+    RejectFrom(StreamId),
+}
 
 impl Connection {
     /// A connection whose three unidirectional streams of ours are `control`, `encoder`, `decoder` (the caller
     /// opened them); stream types and SETTINGS are the first commands.
-    pub fn new(_role: Role, _config: Config, _control: StreamId, _encoder: StreamId, _decoder: StreamId) -> Self {
-        todo!()
+    pub fn new(
+        role: Role,
+        config: Config,
+        control: StreamId,
+        encoder: StreamId,
+        decoder: StreamId,
+    ) -> Self {
+        let mut connection = Self {
+            shared: Shared::new(role, config, encoder, decoder),
+            requests: FxHashMap::default(),
+            ids: StreamIds::default(),
+            uni: UniStreams::default(),
+            control: ControlStream::default(),
+            own: [control, encoder, decoder],
+            remembered: None,
+            shutdown: Shutdown::Running,
+            peer_goaway: None,
+            is_closed: false,
+        };
+        connection.open_own_streams();
+        connection
     }
 
     // A. Asked at any time.
 
     /// The peer's SETTINGS, once they have arrived.
     pub fn peer_settings(&self) -> Option<&Settings> {
-        todo!()
+        self.shared.peer.as_ref()
     }
+
     /// Requests that are neither finished nor reset on both sides.
     pub fn active_requests(&self) -> usize {
-        todo!()
+        self.requests.len()
+    }
+
+    /// Whether stream `id` waits for the peer's encoder stream: leave its bytes unread until [`Event::Unblocked`].
+    pub fn is_blocked(&self, id: StreamId) -> bool {
+        self.requests.get(&id).is_some_and(RequestStream::is_blocked)
+    }
+
+    /// What was seen so far.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
     }
 
     // B. From the network.
@@ -109,74 +124,470 @@ impl Connection {
     /// # Errors
     /// The rule that was broken when the connection must close (a `Close` command is queued too). A malformed
     /// message only resets its stream: [`Event::Misbehaved`] says so.
-    pub fn handle_stream(&mut self, _id: StreamId, _data: Bytes, _fin: bool) -> Result<(), Error> {
-        todo!()
+    pub fn handle_stream(&mut self, id: StreamId, data: Bytes, fin: bool) -> Result<(), Error> {
+        self.guard(|connection| {
+            if id.is_uni() {
+                connection.on_uni_stream(id, data, fin)
+            } else if connection.has_request(id)? {
+                connection.on_request_stream(id, |stream, shared| stream.receive(data, fin, shared))
+            } else {
+                Ok(())
+            }
+        })
     }
+
     /// RESET_STREAM from the peer.
-    pub fn handle_reset(&mut self, _id: StreamId, _code: u64) -> Result<(), Error> {
-        todo!()
+    ///
+    /// # Errors
+    /// As [`Connection::handle_stream`].
+    pub fn handle_reset(&mut self, id: StreamId, code: u64) -> Result<(), Error> {
+        self.guard(|connection| {
+            if id.is_uni() {
+                connection.on_uni_closed(id)
+            } else if connection.has_request(id)? {
+                connection.on_request_stream(id, |stream, shared| stream.on_reset(code, shared))
+            } else {
+                Ok(())
+            }
+        })
     }
+
     /// STOP_SENDING from the peer.
-    pub fn handle_stop_sending(&mut self, _id: StreamId, _code: u64) -> Result<(), Error> {
-        todo!()
+    ///
+    /// # Errors
+    /// As [`Connection::handle_stream`].
+    pub fn handle_stop_sending(&mut self, id: StreamId, code: u64) -> Result<(), Error> {
+        self.guard(|connection| {
+            // req: 9114-6.2.1-control-not-stopped
+            if connection.own.contains(&id) {
+                return Err(PeerMisbehaved::CriticalStreamStopped);
+            }
+            if id.is_uni() || !connection.has_request(id)? {
+                return Ok(());
+            }
+            connection.on_request_stream(id, |stream, shared| stream.on_stop_sending(code, shared))
+        })
     }
+
     /// A QUIC DATAGRAM frame's payload.
-    pub fn handle_datagram(&mut self, _data: Bytes) -> Result<(), Error> {
-        todo!()
+    ///
+    /// # Errors
+    /// As [`Connection::handle_stream`].
+    pub fn handle_datagram(&mut self, data: Bytes) -> Result<(), Error> {
+        self.guard(|connection| connection.on_datagram(data))
     }
 
     // C. From the application.
 
     /// Client: sends a request head on a stream that the caller opened.
-    pub fn send_request(&mut self, _id: StreamId, _head: &RequestHead, _fin: bool) -> Result<(), ApiMisuse> {
-        todo!()
+    ///
+    /// Connection-specific fields (RFC 9114 §4.2) in `headers` are left out.
+    ///
+    /// # Errors
+    /// Nothing was sent, and the stream is as before.
+    pub fn send_request(
+        &mut self,
+        id: StreamId,
+        head: &RequestHead,
+        fin: bool,
+    ) -> Result<(), ApiMisuse> {
+        self.check_request(id, head)?;
+        let mut stream = RequestStream::new(id);
+        stream.send_request(head, fin, &mut self.shared)?;
+        self.requests.insert(id, stream);
+        Ok(())
     }
+
     /// Server: sends a response head; a 1xx head is interim and may be repeated.
-    pub fn send_response(&mut self, _id: StreamId, _head: &ResponseHead, _fin: bool) -> Result<(), ApiMisuse> {
-        todo!()
+    ///
+    /// Connection-specific fields (RFC 9114 §4.2) in `headers` are left out.
+    ///
+    /// # Errors
+    /// Nothing was sent, and the stream is as before.
+    pub fn send_response(
+        &mut self,
+        id: StreamId,
+        head: &ResponseHead,
+        fin: bool,
+    ) -> Result<(), ApiMisuse> {
+        if self.shared.role == Role::Client {
+            return Err(ApiMisuse::WrongRole);
+        }
+        self.send(id, |stream, shared| stream.send_response(head, fin, shared))
     }
-    /// Sends content: one DATA frame.
-    pub fn send_data(&mut self, _id: StreamId, _data: Bytes, _fin: bool) -> Result<(), ApiMisuse> {
-        todo!()
+
+    /// Sends content: one DATA frame, or none if there is nothing but an end.
+    ///
+    /// # Errors
+    /// Nothing was sent, and the stream is as before. After [`ApiMisuse::ContentTooShort`] and
+    /// [`ApiMisuse::ContentTooLong`], reset the stream: the head promised something else.
+    pub fn send_data(&mut self, id: StreamId, data: Bytes, fin: bool) -> Result<(), ApiMisuse> {
+        self.send(id, |stream, shared| stream.send_data(data, fin, shared))
     }
+
     /// Sends a trailer section and ends our side.
-    pub fn send_trailers(&mut self, _id: StreamId, _trailers: &HeaderMap) -> Result<(), ApiMisuse> {
-        todo!()
+    ///
+    /// # Errors
+    /// As [`Connection::send_data`].
+    pub fn send_trailers(&mut self, id: StreamId, trailers: &HeaderMap) -> Result<(), ApiMisuse> {
+        self.send(id, |stream, shared| stream.send_trailers(trailers, shared))
     }
+
     /// Ends our side of the stream.
-    pub fn finish(&mut self, _id: StreamId) -> Result<(), ApiMisuse> {
-        todo!()
+    ///
+    /// # Errors
+    /// As [`Connection::send_data`].
+    pub fn finish(&mut self, id: StreamId) -> Result<(), ApiMisuse> {
+        self.send(id, RequestStream::finish)
     }
+
     /// Gives the message up: RESET_STREAM for our side if it is open, STOP_SENDING for the peer's if it is open.
-    pub fn reset(&mut self, _id: StreamId, _code: Code) {
-        todo!()
+    pub fn reset(&mut self, id: StreamId, code: Code) {
+        if let Some(mut stream) = self.requests.remove(&id)
+            && !self.is_closed
+        {
+            stream.reset(code, &mut self.shared);
+        }
     }
+
     /// Server, after a whole response: asks the peer to stop an upload that is not needed (H3_NO_ERROR, RFC 9114 §4.1).
-    pub fn stop_reading(&mut self, _id: StreamId, _code: Code) {
-        todo!()
+    pub fn stop_reading(&mut self, id: StreamId, code: Code) {
+        if let Entry::Occupied(mut entry) = self.requests.entry(id)
+            && !self.is_closed
+        {
+            entry.get_mut().stop_reading(code, &mut self.shared);
+            if entry.get().is_closed() {
+                entry.remove();
+            }
+        }
     }
-    /// Client: PRIORITY_UPDATE (RFC 9218 §7.2).
-    pub fn update_priority(&mut self, _id: StreamId, _priority: Priority) {
-        todo!()
+
+    /// Client: PRIORITY_UPDATE (RFC 9218 §7.2). A server has none to send, so that nothing happens there.
+    pub fn update_priority(&mut self, id: StreamId, priority: Priority) {
+        if self.shared.role == Role::Client && id.is_request() && !self.is_closed {
+            Update { id, priority }.write(self.shared.output.buffer(self.own_control()));
+        }
     }
+
     /// Sends an HTTP datagram of a request stream.
-    pub fn send_datagram(&mut self, _id: StreamId, _payload: Bytes) -> Result<(), ApiMisuse> {
-        todo!()
+    ///
+    /// # Errors
+    /// Nothing was sent.
+    pub fn send_datagram(&mut self, id: StreamId, payload: Bytes) -> Result<(), ApiMisuse> {
+        if self.is_closed {
+            return Err(ApiMisuse::ConnectionClosed);
+        }
+        // req: 9297-2.1.1-negotiated
+        let is_enabled_by_peer = self.peer_settings().is_some_and(|peer| peer.h3_datagram);
+        if !self.shared.config.enable_datagrams || !is_enabled_by_peer {
+            return Err(ApiMisuse::DatagramsNotNegotiated);
+        }
+        if !self.requests.contains_key(&id) {
+            return Err(ApiMisuse::StreamClosed);
+        }
+        let data = datagram::build(id, &payload);
+        self.shared.output.push(Command::Datagram { data });
+        Ok(())
     }
+
     /// GOAWAY. First call: the largest id, no request is refused yet. Second call: the first id that we did not
     /// process; later requests are rejected with H3_REQUEST_REJECTED.
+    ///
+    /// A client takes no requests, so that its first call says all. When `active_requests` is 0 after the second call,
+    /// the connection can be closed with H3_NO_ERROR.
     pub fn shutdown(&mut self) {
-        todo!()
+        if self.is_closed {
+            return;
+        }
+        let id = match (self.shutdown, self.shared.role) {
+            (Shutdown::Running, Role::Server) => {
+                self.shutdown = Shutdown::Announced;
+                StreamId(varint::MAX & !3)
+            }
+            (Shutdown::Announced, Role::Server) => {
+                let id = StreamId(self.ids.next() << 2);
+                self.shutdown = Shutdown::RejectFrom(id);
+                id
+            }
+            (Shutdown::Running, Role::Client) => {
+                self.shutdown = Shutdown::Announced;
+                StreamId(0)
+            }
+            (Shutdown::Announced | Shutdown::RejectFrom(_), _) => return,
+        };
+        let out = self.shared.output.buffer(self.own_control());
+        frame::write_header(frame::GOAWAY, varint::len(id.0) as u64, out);
+        varint::write(id.0, out);
+    }
+
+    /// Client: the server's SETTINGS of an earlier connection, on which the requests of 0-RTT rely (RFC 9114 §7.2.4.2).
+    ///
+    /// Call it before anything is sent; they hold until the server's SETTINGS arrive, which must not be less.
+    pub fn remember_settings(&mut self, settings: Settings) {
+        if self.shared.role == Role::Client && self.shared.peer.is_none() {
+            self.remembered = Some(settings);
+        }
     }
 
     // D. Out.
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        todo!()
+        self.shared.events.pop_front()
     }
+
     /// The next command for the transport.
     pub fn poll_command(&mut self) -> Option<Command> {
-        todo!()
+        self.shared.output.poll()
+    }
+
+    /// Runs one input; a broken rule closes the connection.
+    fn guard(
+        &mut self,
+        input: impl FnOnce(&mut Self) -> Result<(), PeerMisbehaved>,
+    ) -> Result<(), Error> {
+        if self.is_closed {
+            return Err(Error::Closed);
+        }
+        input(self).map_err(|rule| {
+            self.is_closed = true;
+            self.shared.output.push(Command::Close { code: rule.code(), reason: rule.sentence() });
+            Error::PeerMisbehaved(rule)
+        })
+    }
+
+    fn open_own_streams(&mut self) {
+        let [control, encoder, decoder] = self.own;
+        let settings = self.shared.config.settings(self.shared.role);
+        let grease = self.shared.config.grease;
+        let out = self.shared.output.buffer(control);
+        varint::write(uni::CONTROL, out);
+        // req: 9114-7.2.4-send-first
+        settings.write(grease, out);
+        if grease {
+            frame::write_header(frame::reserved(GREASE), 0, out);
+        }
+        varint::write(uni::QPACK_ENCODER, self.shared.output.buffer(encoder));
+        varint::write(uni::QPACK_DECODER, self.shared.output.buffer(decoder));
+    }
+
+    const fn own_control(&self) -> StreamId {
+        let [control, _, _] = self.own;
+        control
+    }
+
+    /// Whether there is a request stream `id`; a server makes it if it is new.
+    fn has_request(&mut self, id: StreamId) -> Result<bool, PeerMisbehaved> {
+        match self.shared.role {
+            Role::Client if id.is_server_initiated() => {
+                // req: 9114-6.1-no-server-bidi
+                Err(PeerMisbehaved::ServerOpenedBidirectional)
+            }
+            Role::Client => Ok(self.requests.contains_key(&id)),
+            Role::Server if id.is_server_initiated() => Ok(false),
+            Role::Server => {
+                if self.ids.has_seen(id.0 >> 2) {
+                    return Ok(self.requests.contains_key(&id));
+                }
+                self.ids.see(id.0 >> 2)?;
+                self.accept(id)
+            }
+        }
+    }
+
+    /// Server: takes a new request stream, or rejects it.
+    fn accept(&mut self, id: StreamId) -> Result<bool, PeerMisbehaved> {
+        if let Shutdown::RejectFrom(first) = self.shutdown
+            && id >= first
+        {
+            // req: 9114-5.2-reject-later-requests
+            self.shared.counters.rejected += 1;
+            self.shared.abort(id, true, true, Code::RequestRejected);
+            self.shared.budget.waste(EXTRA)?;
+            return Ok(false);
+        }
+        self.requests.insert(id, RequestStream::new(id));
+        Ok(true)
+    }
+
+    /// Runs one input of a request stream; a broken rule may end only the stream.
+    fn on_request_stream(
+        &mut self,
+        id: StreamId,
+        input: impl FnOnce(&mut RequestStream, &mut Shared) -> Result<(), PeerMisbehaved>,
+    ) -> Result<(), PeerMisbehaved> {
+        let Entry::Occupied(mut entry) = self.requests.entry(id) else { return Ok(()) };
+        let stream = entry.get_mut();
+        match input(stream, &mut self.shared) {
+            Ok(()) => {}
+            Err(rule) => match rule.scope() {
+                Scope::Stream => stream.on_misbehaviour(rule, &mut self.shared)?,
+                Scope::Connection => return Err(rule),
+            },
+        }
+        if stream.is_closed() {
+            entry.remove();
+            self.shared.early_priorities.take(id);
+        }
+        Ok(())
+    }
+
+    fn on_uni_stream(
+        &mut self,
+        id: StreamId,
+        mut data: Bytes,
+        fin: bool,
+    ) -> Result<(), PeerMisbehaved> {
+        if self.is_own(id) {
+            return Ok(());
+        }
+        let stream = self.uni.receive(id, &mut data, self.shared.role)?;
+        match stream {
+            UniStream::Control => self.on_control_stream(&mut data)?,
+            UniStream::Encoder => self.on_encoder_stream(&data)?,
+            UniStream::Decoder => {
+                self.shared.encoder.handle_decoder_stream(&data).map_err(PeerMisbehaved::Qpack)?;
+            }
+            UniStream::Unknown => {
+                // req: 9114-6.2-unknown-types
+                self.shared.counters.unknown_streams += 1;
+                self.shared.budget.waste(EXTRA)?;
+                if !fin {
+                    self.shared.output.stop_sending(id, Code::StreamCreationError);
+                }
+            }
+            UniStream::Silent => {}
+        }
+        if fin { self.on_uni_closed(id) } else { Ok(()) }
+    }
+
+    fn on_uni_closed(&mut self, id: StreamId) -> Result<(), PeerMisbehaved> {
+        if self.is_own(id) {
+            return Ok(());
+        }
+        match self.uni.close(id)?.closed() {
+            Some(rule) => Err(rule),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether this side opened the stream; the transport lets nobody else write on it.
+    fn is_own(&self, id: StreamId) -> bool {
+        id.is_server_initiated() == (self.shared.role == Role::Server)
+    }
+
+    fn on_encoder_stream(&mut self, data: &Bytes) -> Result<(), PeerMisbehaved> {
+        let result = self.shared.decoder.handle_encoder_stream(data);
+        self.shared.send_decoder_instructions();
+        result.map_err(PeerMisbehaved::Qpack)?;
+        while let Some(id) = self.shared.decoder.poll_unblocked() {
+            self.on_request_stream(StreamId(id), RequestStream::resume)?;
+        }
+        Ok(())
+    }
+
+    fn on_control_stream(&mut self, data: &mut Bytes) -> Result<(), PeerMisbehaved> {
+        while let Some(frame) = self.control.next(data, &mut self.shared)? {
+            match frame {
+                ControlFrame::Settings(settings) => self.on_settings(settings)?,
+                ControlFrame::PriorityUpdate(update) => self.on_priority_update(update),
+                ControlFrame::Goaway(id) => {
+                    self.peer_goaway = Some(id);
+                    self.shared.events.push_back(Event::Goaway { id });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_settings(&mut self, settings: Settings) -> Result<(), PeerMisbehaved> {
+        // req: 9114-7.2.4.2-not-reduced
+        if self.remembered.take().is_some_and(|remembered| settings.is_less_than(&remembered)) {
+            return Err(PeerMisbehaved::SettingsReduced);
+        }
+        self.shared
+            .encoder
+            .set_peer_limits(settings.qpack_max_table_capacity, settings.qpack_blocked_streams);
+        self.shared.peer = Some(settings.clone());
+        self.shared.events.push_back(Event::Settings(settings));
+        Ok(())
+    }
+
+    fn on_priority_update(&mut self, Update { id, priority }: Update) {
+        match self.requests.get(&id) {
+            Some(stream) if stream.is_announced(self.shared.role) => {
+                self.shared.events.push_back(Event::Priority { id, priority });
+            }
+            Some(_) => self.shared.early_priorities.put(id, priority),
+            None if !self.ids.has_seen(id.0 >> 2) => self.shared.early_priorities.put(id, priority),
+            // The request is gone.
+            None => {}
+        }
+    }
+
+    fn on_datagram(&mut self, data: Bytes) -> Result<(), PeerMisbehaved> {
+        let (id, payload) = datagram::parse(data)?;
+        let Some(stream) = self.requests.get(&id).filter(|stream| {
+            // A request whose head has not come may be overtaken by its datagrams, which may be lost anyway.
+            stream.is_announced(self.shared.role) && stream.is_receiving()
+        }) else {
+            // req: 9297-2.1-drop-late
+            self.shared.counters.dropped_datagrams += 1;
+            return Ok(());
+        };
+        if !self.shared.config.enable_datagrams || stream.asked() != Asked::ExtendedConnect {
+            // req: 9297-2-only-with-meaning
+            return self.on_request_stream(id, |_, _| Err(PeerMisbehaved::DatagramWithoutMeaning));
+        }
+        self.shared.events.push_back(Event::Datagram { id, payload });
+        Ok(())
+    }
+
+    /// Whether a client may send this request on this stream.
+    fn check_request(&self, id: StreamId, head: &RequestHead) -> Result<(), ApiMisuse> {
+        if self.is_closed {
+            return Err(ApiMisuse::ConnectionClosed);
+        }
+        if self.shared.role == Role::Server {
+            return Err(ApiMisuse::WrongRole);
+        }
+        // req: 9114-5.2-no-request-after-goaway
+        if self.peer_goaway.is_some() {
+            return Err(ApiMisuse::GoingAway);
+        }
+        if !id.is_request() || self.requests.contains_key(&id) {
+            return Err(ApiMisuse::NotRequestStream);
+        }
+        // req: 9220-3-client-waits-for-setting
+        let peer = self.shared.peer.as_ref().or(self.remembered.as_ref());
+        if head.protocol.is_some() && !peer.is_some_and(|peer| peer.enable_connect_protocol) {
+            return Err(ApiMisuse::ExtendedConnectNotEnabled);
+        }
+        Ok(())
+    }
+
+    /// Runs one command on a request stream.
+    fn send(
+        &mut self,
+        id: StreamId,
+        command: impl FnOnce(&mut RequestStream, &mut Shared) -> Result<(), ApiMisuse>,
+    ) -> Result<(), ApiMisuse> {
+        if self.is_closed {
+            return Err(ApiMisuse::ConnectionClosed);
+        }
+        let Entry::Occupied(mut entry) = self.requests.entry(id) else {
+            return Err(ApiMisuse::StreamClosed);
+        };
+        command(entry.get_mut(), &mut self.shared)?;
+        if entry.get().is_closed() {
+            entry.remove();
+        }
+        Ok(())
     }
 }
+
+/// Which of the reserved frame types we send; a sans-IO crate has no dice, and any will do.
+const GREASE: u64 = 0x0b;
+
+#[cfg(test)]
+mod tests;

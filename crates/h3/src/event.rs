@@ -1,7 +1,9 @@
-//! Skeleton.
-use crate::{PeerMisbehaved, Priority, RequestHead, ResponseHead, Settings, StreamId};
+//! What the application is told.
+
 use bytes::Bytes;
 use http::HeaderMap;
+
+use crate::{PeerMisbehaved, Priority, RequestHead, ResponseHead, Settings, StreamId};
 
 /// What the application is told.
 #[derive(Clone, Debug)]
@@ -46,7 +48,8 @@ pub enum Event {
         /// Stream.
         id: StreamId,
     },
-    /// The peer gave its side up: the message is incomplete.
+    /// The peer gave its side up: the message is incomplete. Our side goes on until
+    /// [`Connection::reset`](crate::Connection::reset).
     Reset {
         /// Stream.
         id: StreamId,
@@ -61,6 +64,8 @@ pub enum Event {
         code: u64,
     },
     /// The message broke a rule; the stream was reset with the rule's code. The connection lives.
+    ///
+    /// On a server it may name a stream whose request was never seen.
     Misbehaved {
         /// Stream.
         id: StreamId,
@@ -72,7 +77,8 @@ pub enum Event {
         /// Stream.
         id: StreamId,
     },
-    /// Server: PRIORITY_UPDATE for a request, which may not have arrived yet.
+    /// Server: PRIORITY_UPDATE for a request that was announced; one that overtakes its request is found in
+    /// [`RequestHead::priority`].
     Priority {
         /// Stream.
         id: StreamId,
@@ -83,6 +89,12 @@ pub enum Event {
     Goaway {
         /// Stream (or push) id.
         id: u64,
+    },
+    /// The field section that [`Connection::is_blocked`](crate::Connection::is_blocked) was about has been decoded:
+    /// read the stream again.
+    Unblocked {
+        /// Stream.
+        id: StreamId,
     },
     /// An HTTP datagram (RFC 9297).
     Datagram {

@@ -1,9 +1,23 @@
-//! Skeleton. Validation with one variant for each rule.
-use crate::Priority;
-use http::{HeaderMap, Method, StatusCode};
-use bytes::Bytes;
+//! Messages: field lines in, valid heads out (RFC 9114 §4.1 to §4.5, RFC 9110).
+//!
+//! A builder takes the lines of one field section as QPACK decodes them and remembers the first rule that was broken;
+//! `finish` yields the head or that rule. What a valid head may then be followed by is a [`Length`].
 
-/// `:protocol` of an extended CONNECT (RFC 8441, RFC 9220).
+use bytes::Bytes;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::Priority;
+
+pub(crate) mod fields;
+pub(crate) mod length;
+mod name;
+pub(crate) mod request;
+pub(crate) mod response;
+
+pub(crate) use length::Length;
+
+/// `:protocol` of an extended CONNECT (RFC 8441, RFC 9220): a token such as `websocket`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protocol(pub Bytes);
 
@@ -13,16 +27,17 @@ pub struct RequestHead {
     /// `:method`.
     pub method: Method,
     /// `:scheme`; `None` for plain CONNECT.
-    pub scheme: Option<http::uri::Scheme>,
+    pub scheme: Option<Scheme>,
     /// `:authority`, or `host` when there was none. A `host` equal to it is left in `headers`.
-    pub authority: Option<http::uri::Authority>,
+    pub authority: Option<Authority>,
     /// `:path`; `None` for plain CONNECT.
-    pub path: Option<http::uri::PathAndQuery>,
+    pub path: Option<PathAndQuery>,
     /// `:protocol`.
     pub protocol: Option<Protocol>,
     /// Fields, without pseudo-header fields; `cookie` crumbs joined (§4.2.1).
     pub headers: HeaderMap,
-    /// The `priority` field, parsed (RFC 9218 §5); the default if absent or broken.
+    /// The `priority` field, parsed (RFC 9218 §5), or a PRIORITY_UPDATE that overtook the request; the default if
+    /// there was neither. When sending, the field is taken from `headers` and this is not looked at.
     pub priority: Priority,
 }
 
@@ -33,4 +48,29 @@ pub struct ResponseHead {
     pub status: StatusCode,
     /// Fields.
     pub headers: HeaderMap,
+}
+
+/// What kind of request an exchange began with: it decides what its response may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// CONNECT: a tunnel if the response is 2xx.
+    Connect,
+    /// CONNECT with `:protocol`: likewise, and it may have datagrams.
+    ExtendedConnect,
+    /// HEAD: the response has no content.
+    Head,
+    /// Any other.
+    Plain,
+}
+
+impl Asked {
+    /// The kind of this request.
+    pub(crate) fn by(head: &RequestHead) -> Self {
+        match (&head.method, &head.protocol) {
+            (&Method::CONNECT, None) => Self::Connect,
+            (&Method::CONNECT, Some(_)) => Self::ExtendedConnect,
+            (&Method::HEAD, _) => Self::Head,
+            _ => Self::Plain,
+        }
+    }
 }

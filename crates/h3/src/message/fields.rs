@@ -1,0 +1,227 @@
+//! Regular fields of a section: values, connection-specific ones, cookie crumbs, content-length.
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, COOKIE, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sterna_qpack::{Field, FieldRef};
+
+use super::name::Name;
+use crate::PeerMisbehaved;
+
+/// Gathers the regular fields of one section.
+#[derive(Debug)]
+pub(super) struct Fields {
+    headers: HeaderMap,
+    /// Crumbs of `cookie` after the first (RFC 9114 §4.2.1).
+    crumbs: Vec<HeaderValue>,
+    content_length: Option<u64>,
+    lines: usize,
+    max_lines: usize,
+}
+
+impl Fields {
+    /// Accepts up to `max_lines` lines, pseudo-header fields and crumbs among them.
+    pub(super) fn new(max_lines: usize) -> Self {
+        Self {
+            headers: HeaderMap::with_capacity(INITIAL_CAPACITY.min(max_lines)),
+            crumbs: Vec::new(),
+            content_length: None,
+            lines: 0,
+            max_lines,
+        }
+    }
+
+    /// Counts a line; what comes after too many is dropped by the caller.
+    pub(super) fn count_line(&mut self) -> bool {
+        self.lines = self.lines.saturating_add(1);
+        self.lines <= self.max_lines
+    }
+
+    /// Whether there were more lines than we accept: the section is too large, not malformed.
+    pub(super) const fn is_too_many(&self) -> bool {
+        self.lines > self.max_lines
+    }
+
+    /// Whether a regular field came, after which no pseudo-header field may.
+    pub(super) fn has_any(&self) -> bool {
+        !self.headers.is_empty()
+    }
+
+    /// Adds a regular field.
+    pub(super) fn push(&mut self, name: HeaderName, field: Field) -> Result<(), PeerMisbehaved> {
+        check_connection_specific(&name, &field)?;
+        if name == CONTENT_LENGTH {
+            self.set_content_length(&field.value)?;
+        }
+        let value = value(field.value, field.never_indexed)?;
+        if name == HOST && self.headers.contains_key(HOST) {
+            return Err(PeerMisbehaved::HostTwice);
+        }
+        if name == COOKIE && self.headers.contains_key(COOKIE) {
+            self.crumbs.push(value);
+        } else {
+            self.headers.append(name, value);
+        }
+        Ok(())
+    }
+
+    /// The fields, and the content-length among them.
+    pub(super) fn finish(mut self) -> (HeaderMap, Option<u64>) {
+        if !self.crumbs.is_empty() {
+            self.join_crumbs();
+        }
+        (self.headers, self.content_length)
+    }
+
+    /// RFC 9114 §4.2.1: one field for whoever is not HTTP/2 or HTTP/3.
+    fn join_crumbs(&mut self) {
+        // req: 9114-4.2.1-join-cookies
+        let Some(first) = self.headers.get_mut(COOKIE) else { return };
+        let size: usize = self.crumbs.iter().map(|crumb| 2 + crumb.len()).sum();
+        let mut joined = BytesMut::with_capacity(first.len() + size);
+        joined.extend_from_slice(first.as_bytes());
+        let mut is_sensitive = first.is_sensitive();
+        for crumb in self.crumbs.drain(..) {
+            joined.extend_from_slice(b"; ");
+            joined.extend_from_slice(crumb.as_bytes());
+            is_sensitive |= crumb.is_sensitive();
+        }
+        // Valid values joined by valid characters are valid.
+        if let Ok(mut value) = HeaderValue::from_maybe_shared(joined.freeze()) {
+            value.set_sensitive(is_sensitive);
+            *first = value;
+        }
+    }
+
+    fn set_content_length(&mut self, value: &[u8]) -> Result<(), PeerMisbehaved> {
+        if self.content_length.is_some() {
+            // Even when both agree: intermediaries have disagreed on which one counts.
+            return Err(PeerMisbehaved::ContentLengthTwice);
+        }
+        self.content_length = Some(content_length(value)?);
+        Ok(())
+    }
+}
+
+/// A trailer section (RFC 9110 §6.5).
+#[derive(Debug)]
+pub(crate) struct Trailers {
+    fields: Fields,
+    broken: Option<PeerMisbehaved>,
+}
+
+impl Trailers {
+    /// Accepts up to `max_lines` lines.
+    pub(crate) fn new(max_lines: usize) -> Self {
+        Self { fields: Fields::new(max_lines), broken: None }
+    }
+
+    /// The next line.
+    pub(crate) fn push(&mut self, field: Field) {
+        if self.broken.is_none()
+            && self.fields.count_line()
+            && let Err(rule) = self.try_push(field)
+        {
+            self.broken = Some(rule);
+        }
+    }
+
+    /// Whether there were more lines than we accept.
+    pub(crate) const fn is_too_many(&self) -> bool {
+        self.fields.is_too_many()
+    }
+
+    /// The trailers, or the first rule that they broke.
+    pub(crate) fn finish(self) -> Result<HeaderMap, PeerMisbehaved> {
+        match self.broken {
+            Some(rule) => Err(rule),
+            None => Ok(self.fields.finish().0),
+        }
+    }
+
+    fn try_push(&mut self, field: Field) -> Result<(), PeerMisbehaved> {
+        match Name::of(&field)? {
+            // req: 9114-4.3-no-pseudo-in-trailers
+            Name::Pseudo(_) => Err(PeerMisbehaved::PseudoInTrailers),
+            // What frames or routes the message must not change after it was acted on.
+            Name::Regular(CONTENT_LENGTH | HOST) => Err(PeerMisbehaved::ForbiddenTrailer),
+            Name::Regular(name) => self.fields.push(name, field),
+        }
+    }
+}
+
+/// The fields that may go on the wire: without connection-specific ones, which an application that also speaks
+/// HTTP/1.1 may have set (RFC 9114 §4.2).
+pub(crate) fn to_send(headers: &HeaderMap) -> impl Iterator<Item = FieldRef<'_>> {
+    // req: 9114-4.2-send-no-connection-specific
+    headers.iter().filter(|(name, value)| is_sent(name, value)).map(|(name, value)| FieldRef {
+        name: name.as_str().as_bytes(),
+        value: value.as_bytes(),
+        sensitive: value.is_sensitive(),
+    })
+}
+
+/// The size of a section as RFC 9114 §4.2.2 counts, in bytes.
+pub(crate) fn size<'a>(fields: impl Iterator<Item = FieldRef<'a>>) -> u64 {
+    fields.map(|field| (field.name.len() + field.value.len()) as u64 + LINE_OVERHEAD).sum()
+}
+
+fn is_sent(name: &HeaderName, value: &HeaderValue) -> bool {
+    !is_connection_specific(name.as_str()) && (name != http::header::TE || value == "trailers")
+}
+
+fn check_connection_specific(name: &HeaderName, field: &Field) -> Result<(), PeerMisbehaved> {
+    if field.static_name.is_some() {
+        // None of them is in the static table.
+        return Ok(());
+    }
+    // req: 9114-4.2-connection-specific
+    if is_connection_specific(name.as_str()) {
+        return Err(PeerMisbehaved::ConnectionSpecificField);
+    }
+    // req: 9114-4.2-te
+    if name == http::header::TE && !field.value.eq_ignore_ascii_case(b"trailers") {
+        return Err(PeerMisbehaved::TeNotTrailers);
+    }
+    Ok(())
+}
+
+fn is_connection_specific(name: &str) -> bool {
+    matches!(
+        name,
+        "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade"
+    )
+}
+
+fn value(bytes: Bytes, is_sensitive: bool) -> Result<HeaderValue, PeerMisbehaved> {
+    if let [b' ' | b'\t', ..] | [.., b' ' | b'\t'] = bytes.as_ref() {
+        return Err(PeerMisbehaved::PaddedValue);
+    }
+    // req: 9114-10.3-value-characters
+    let mut value =
+        HeaderValue::from_maybe_shared(bytes).map_err(|_| PeerMisbehaved::InvalidValue)?;
+    value.set_sensitive(is_sensitive);
+    Ok(value)
+}
+
+/// A content-length: digits only, so neither a sign nor a list (RFC 9110 §8.6).
+pub(crate) fn content_length(value: &[u8]) -> Result<u64, PeerMisbehaved> {
+    if value.is_empty() {
+        return Err(PeerMisbehaved::ContentLengthInvalid);
+    }
+    value.iter().try_fold(0_u64, |length, byte| {
+        if !byte.is_ascii_digit() {
+            return Err(PeerMisbehaved::ContentLengthInvalid);
+        }
+        length
+            .checked_mul(10)
+            .and_then(|length| length.checked_add(u64::from(byte - b'0')))
+            .ok_or(PeerMisbehaved::ContentLengthOverflow)
+    })
+}
+
+/// What RFC 9114 §4.2.2 adds for each line, in bytes.
+const LINE_OVERHEAD: u64 = 32;
+
+/// Room for the fields of a usual request without growing.
+const INITIAL_CAPACITY: usize = 16;
