@@ -95,7 +95,9 @@ impl Builder {
             Some(tls) if config.http3 => Some(quic_config(tls, &config)?),
             _ => None,
         };
-        let options = quic.is_some().then(|| SocketOptions { buffer_size: config.udp_buffer });
+        let options = quic
+            .is_some()
+            .then(|| SocketOptions { buffer_size: config.udp_buffer, ..SocketOptions::default() });
 
         let mut bundles = Vec::with_capacity(addresses.len());
         for address in addresses {
