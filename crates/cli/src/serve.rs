@@ -17,6 +17,7 @@ use crate::report::Started;
 
 /// Arguments of every verb that serves.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// Where to listen, with TCP and UDP; may be given several times. `:PORT` is every address of the
     /// machine.

@@ -12,6 +12,7 @@ use crate::serve::{self, Plan};
 
 /// Arguments of `files`.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// The directory. Hidden files in it, and all outside it, are not served.
     #[arg(default_value = ".", value_name = "DIR")]

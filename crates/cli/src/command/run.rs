@@ -11,6 +11,7 @@ use crate::serve::{self, Plan};
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     #[command(flatten)]
     serve: serve::Args,

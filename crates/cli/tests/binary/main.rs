@@ -1,0 +1,6 @@
+//! The built binary as its users meet it: what it refuses, what it serves, how it ends.
+
+mod bad_input;
+mod drain;
+mod server;
+mod serving;

@@ -1,0 +1,95 @@
+//! What a started binary says and serves.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::server::Dir;
+
+#[test]
+fn files_serves_the_directory_under_the_local_authority_and_logs_it() {
+    let dir = Dir::new();
+    let server = dir.start(&["files", &dir.path("site")]);
+    let response = server.fetch("/hello.txt?secret");
+    assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+    assert!(response.ends_with("\r\n\r\nhello"), "{response}");
+    let port = server.address.port();
+    assert!(response.contains(&format!("h3=\":{port}\"")), "HTTP/3 is announced: {response}");
+    assert!(server.fetch("/../data/local-ca/root.key").starts_with("HTTP/1.1 404"));
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait();
+    assert_eq!(ended.code, Some(0));
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].contains(" 127.0.0.1:"), "{}", lines[0]);
+    assert!(lines[0].contains(" HTTP/1.1 GET /hello.txt 200 5 "), "{}", lines[0]);
+}
+
+#[test]
+fn without_a_verb_it_welcomes() {
+    let dir = Dir::new();
+    let server = dir.start(&[]);
+    let response = server.fetch("/");
+    assert!(response.contains("This came over HTTP/1.1"), "{response}");
+    assert!(server.fetch("/elsewhere").starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn the_start_says_where_it_listens_what_it_shows_and_what_to_try() {
+    let dir = Dir::new();
+    let server = dir.start(&["run"]);
+    let (report, url) = (&server.report, format!("https://{}", server.address));
+    for (begin, content) in [
+        ("  HTTP/1.1, HTTP/2 ", &url),
+        ("  HTTP/3 ", &url),
+        ("certificate: local authority, made just now", &dir.path("data/local-ca/root.crt")),
+        ("  curl --cacert ", &url),
+        ("  google-chrome ", &format!("--origin-to-force-quic-on={}", server.address)),
+        ("ready in ", &" ms".to_owned()),
+    ] {
+        let line = report.lines().find(|line| line.starts_with(begin));
+        let line = line.unwrap_or_else(|| panic!("no line with {begin:?} in\n{report}"));
+        assert!(line.contains(content), "{line}");
+    }
+    assert!(report.lines().last().is_some_and(|last| last.starts_with("ready in ")), "{report}");
+    drop(server);
+    let again = dir.start(&["run"]);
+    assert!(!again.report.contains("made just now"), "{}", again.report);
+}
+
+#[test]
+fn the_access_log_can_be_left_out() {
+    for flag in ["--no-access-log", "--quiet"] {
+        let dir = Dir::new();
+        let server = dir.start(&["files", &dir.path("site"), flag]);
+        assert!(server.fetch("/hello.txt").ends_with("hello"));
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.wait().stdout, "", "{flag}");
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_no_request() {
+    let dir = Dir::new();
+    let server = dir.start(&["files", &dir.path("site")]);
+    // A pipe holds 64 KiB; each line is longer than its path.
+    let path = format!("/{}", "x".repeat(8000));
+    for _ in 0..20 {
+        assert!(server.fetch(&path).starts_with("HTTP/1.1 404"));
+    }
+    assert!(server.fetch("/hello.txt").ends_with("hello"));
+}
+
+#[test]
+fn a_certificate_of_the_operator_is_shown_in_place_of_a_local_one() {
+    let dir = Dir::new();
+    drop(dir.start(&["run"]));
+    let (certificate, key) = ("data/local-ca/leaf.crt", "data/local-ca/leaf.key");
+    for (from, to) in [(certificate, "cert.pem"), (key, "key.pem")] {
+        fs::copy(dir.path(from), dir.path(to)).expect("copied");
+    }
+    let (certificate, key) = (dir.path("cert.pem"), dir.path("key.pem"));
+    let server = dir.start(&["files", &dir.path("site"), "--cert", &certificate, "--key", &key]);
+    assert!(server.report.contains(&format!("certificate: {certificate}")), "{}", server.report);
+    assert!(server.fetch("/hello.txt").ends_with("hello"));
+}
