@@ -181,6 +181,7 @@ impl Decoder {
                 Entry { name, value, static_name: u8::try_from(index).ok() }
             }
             Instruction::InsertWithNameReference { name: NameReference::Dynamic(index), value } => {
+                // req: 9204-3.2.2-reference-to-evicted-by-itself
                 // The named entry may be evicted by this very insertion, so its name is taken first.
                 let named = self.entry(index)?;
                 Entry { name: named.name.clone(), value, static_name: named.static_name }
@@ -188,6 +189,7 @@ impl Decoder {
             Instruction::InsertWithLiteralName { name, value } => {
                 Entry { name, value, static_name: None }
             }
+            // req: 9204-3.2-duplicates-allowed
             Instruction::Duplicate(index) => self.entry(index)?.clone(),
         };
         // req: 9204-3.2.2-entry-larger-than-table

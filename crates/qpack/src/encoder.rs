@@ -66,6 +66,7 @@ impl Encoder {
     pub fn set_peer_limits(&mut self, max_table_capacity: u64, blocked_streams: u64) {
         // req: 9204-3.2.3-capacity-within-limit
         let capacity = max_table_capacity.min(self.config.max_table_capacity);
+        // req: 9204-3.2.3-no-table-no-instructions
         if capacity < LINE_OVERHEAD {
             return;
         }

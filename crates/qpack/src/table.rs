@@ -27,6 +27,7 @@ impl Entry {
 
 /// What an entry of that name and value takes of the capacity.
 pub(crate) fn size(name: &[u8], value: &[u8]) -> u64 {
+    // req: 9204-3.2.1-entry-size
     name.len() as u64 + value.len() as u64 + LINE_OVERHEAD
 }
 
@@ -37,6 +38,7 @@ pub(crate) struct Table {
     /// How many were evicted: the absolute index of the oldest that is left.
     evicted: u64,
     size: u64,
+    // req: 9204-3.2.3-capacity-zero-at-first
     capacity: u64,
 }
 

@@ -89,6 +89,7 @@ impl Lines<'_> {
     /// The next field line, or `None` at the end of the section.
     pub(super) fn next(&mut self) -> Result<Option<Field>, DecompressionFailed> {
         let Ok(first) = self.reader.peek() else { return Ok(None) };
+        // req: 9204-4.5-field-lines
         let field = match first.leading_zeros() {
             0 => self.indexed(first)?,
             1 => self.literal_with_name_reference(first)?,
@@ -99,6 +100,7 @@ impl Lines<'_> {
             }
             _ => {
                 let index = self.reader.integer(3)?;
+                // req: 9204-4.5.4-only-the-name
                 let Entry { name, static_name, .. } = self.post_base(index)?;
                 let (name, static_name) = (name.clone(), *static_name);
                 let value = self.literal(7)?;
@@ -146,6 +148,7 @@ impl Lines<'_> {
 
     /// The entry `index` below Base: 0 is the one just below it (§3.2.5).
     fn relative(&self, index: u64) -> Result<&Entry, DecompressionFailed> {
+        // req: 9204-3.2.5-relative-index
         let base = self.prefix.base;
         let absolute = base.checked_sub(1).and_then(|newest| newest.checked_sub(index));
         self.entry(absolute.ok_or(DecompressionFailed::RelativeIndex { index, base })?)
@@ -153,7 +156,8 @@ impl Lines<'_> {
 
     /// The entry `index` above Base: 0 is the one at it (§3.2.6).
     fn post_base(&self, index: u64) -> Result<&Entry, DecompressionFailed> {
-        // Base and index have at most 63 bits.
+        // req: 9204-3.2.6-post-base-index
+        // Base has at most 63 bits, index 62.
         self.entry(self.prefix.base.saturating_add(index))
     }
 

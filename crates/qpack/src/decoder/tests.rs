@@ -82,7 +82,7 @@ fn each_kind_of_error_has_its_code() {
     assert_eq!(Error::from(crate::DecoderStreamError::ZeroIncrement).code(), 0x202);
 }
 
-// req: 9204-4.5-field-lines
+// req: 9204-4.5-field-lines, 9204-4.5.4-only-the-name, 9204-3.2.6-post-base-index
 #[test]
 fn every_form_of_a_field_line_is_decoded() {
     let mut decoder = decoder(&[("x-a", "0"), ("x-b", "1"), ("x-c", "2")]);
@@ -323,7 +323,6 @@ fn a_cancelled_stream_is_reported_unless_there_is_no_table() {
     assert_eq!(without.poll_instructions(), None);
 }
 
-// req: 9114-4.2.2-field-section-size
 #[test]
 fn a_section_at_the_size_limit_passes_and_one_octet_more_does_not() {
     let section = |value: &[u8]| {
@@ -423,6 +422,14 @@ fn an_insertion_may_refer_to_the_entry_that_it_evicts() {
     })
     .unwrap();
     assert_eq!(decoder.lines(0, &[4, 0, 0x80]).0, [field("name", "two")]);
+}
+
+// req: 9204-3.2-duplicates-allowed
+#[test]
+fn the_same_line_may_be_in_the_table_twice() {
+    let mut decoder = decoder(&[("x-a", "0"), ("x-a", "0")]);
+    on_encoder_stream(&mut decoder, |wire| duplicate(wire, 0)).unwrap();
+    assert_eq!(decoder.lines(0, &[4, 0, 0x80, 0x82]).0, [field("x-a", "0"), field("x-a", "0")]);
 }
 
 // req: 9204-3.2.3-capacity-zero-at-first

@@ -52,6 +52,7 @@ impl Dynamic {
 
     /// Raises the capacity; false if it is not raised by that.
     pub(super) fn grow(&mut self, capacity: u64) -> bool {
+        // req: 9204-4.3.1-no-reduction-below-use
         let grows = capacity > self.table.capacity();
         if grows {
             self.table.set_capacity(capacity);

@@ -108,7 +108,7 @@ impl Reader {
         input: &mut &[u8],
         capacity: u64,
     ) -> Result<Option<Instruction>, EncoderStreamError> {
-        // req: 9204-7-bounded-instruction
+        // req: 9204-7.4-literal-limit
         let room = capacity.saturating_sub(LINE_OVERHEAD);
         loop {
             match &mut self.state {
@@ -209,6 +209,7 @@ impl Reader {
 
 /// What the first byte of an instruction opens, and the prefix of the integer in it.
 fn opening(byte: u8) -> (Purpose, u32) {
+    // req: 9204-4.3-instructions
     match byte.leading_zeros() {
         0 if byte & 0x40 != 0 => (Purpose::StaticName, 6),
         0 => (Purpose::DynamicName, 6),

@@ -56,7 +56,7 @@ fn every_instruction_round_trips_in_any_split() {
     }
 }
 
-// req: 9204-7-bounded-instruction
+// req: 9204-7.4-literal-limit
 #[test]
 fn a_literal_longer_than_the_table_is_refused_by_its_length_alone() {
     let mut wire = Vec::new();
@@ -66,7 +66,7 @@ fn a_literal_longer_than_the_table_is_refused_by_its_length_alone() {
     assert_eq!(read(&wire, 1, 100), Err(too_large));
 }
 
-// req: 9204-7-bounded-instruction
+// req: 9204-7.4-literal-limit
 #[test]
 fn name_and_value_share_the_room() {
     let mut wire = Vec::new();
@@ -76,7 +76,7 @@ fn name_and_value_share_the_room() {
     assert_eq!(read(&wire, 7, 99), Err(too_large));
 }
 
-// req: 9204-7-bounded-instruction
+// req: 9204-7.4-literal-limit
 #[test]
 fn an_unfinished_literal_in_huffman_code_holds_no_more_than_the_table() {
     // A megabyte of `0` in code, 5 bits each, announced as the largest length there is.
