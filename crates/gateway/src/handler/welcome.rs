@@ -126,7 +126,7 @@ impl Visit {
             ("Transport", self.protocol.map(|_| transport.to_owned())),
             ("Round trip", self.rtt.map(millis)),
             ("TLS", self.tls.map(|version| version.replace("TLSv", "TLS "))),
-            ("Cipher", self.cipher_suite.map(str::to_owned)),
+            ("Cipher", self.cipher_suite.map(|suite| suite.replace("TLS13_", ""))),
             ("Key exchange", self.key_exchange.map(str::to_owned)),
         ];
         let row = |(name, fact): (&str, Option<String>)| {

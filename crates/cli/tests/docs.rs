@@ -1,0 +1,101 @@
+//! What the documents say is so: each path is there, each `sterna` command is one that parses.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use sterna_cli::Cli;
+
+/// The documents of the project, by their path below its root.
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    "docs/ci.md",
+    "examples/README.md",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(document: &str) -> String {
+    fs::read_to_string(root().join(document)).unwrap_or_else(|error| panic!("{document}: {error}"))
+}
+
+/// What stands between backquotes within a line.
+fn code_spans(text: &str) -> impl Iterator<Item = &str> {
+    let prose = text.split("```").step_by(2);
+    prose.flat_map(|prose| prose.split('`').skip(1).step_by(2))
+}
+
+/// The lines of code blocks that a shell would be given.
+fn shell_lines(text: &str) -> impl Iterator<Item = &str> {
+    let blocks = text.split("```").skip(1).step_by(2);
+    blocks.filter_map(|block| block.strip_prefix("sh\n")).flat_map(str::lines)
+}
+
+/// The arguments of a `sterna` command, if it is one.
+fn sterna(command: &str) -> Option<Vec<&str>> {
+    let command = command.split('#').next().unwrap_or_default();
+    let mut words = command.split_whitespace();
+    let binary = words.next()?;
+    (binary == "sterna" || binary.ends_with("/sterna")).then(|| words.collect())
+}
+
+#[test]
+fn every_path_that_a_document_names_exists() {
+    let folders = ["crates/", "docs/", "examples/", "fuzz/", "specs/", "tests/", "xtask/"];
+    let mut named = 0;
+    for document in DOCUMENTS {
+        let text = read(document);
+        let spans = code_spans(&text).filter(|span| {
+            let is_path = folders.iter().any(|folder| span.starts_with(folder));
+            is_path && !span.contains(['<', '…', ' '])
+        });
+        for path in spans {
+            named += 1;
+            assert!(root().join(path).exists(), "{document} names {path}, which is not there");
+        }
+    }
+    assert!(named > 20, "only {named} paths were found: is the test reading the documents?");
+}
+
+#[test]
+fn every_link_to_a_file_leads_to_one() {
+    for document in DOCUMENTS {
+        let text = read(document);
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://") && !target.starts_with('#')) {
+            let from = root().join(document);
+            let path = from.parent().expect("a folder").join(target);
+            assert!(path.exists(), "{document} links to {target}, which is not there");
+        }
+    }
+}
+
+#[test]
+fn every_sterna_command_in_a_document_parses() {
+    let mut seen = 0;
+    for document in DOCUMENTS {
+        let text = read(document);
+        let commands = code_spans(&text).chain(shell_lines(&text));
+        for arguments in commands.filter_map(sterna) {
+            seen += 1;
+            let parsed = Cli::try_parse_from([&["sterna"], &arguments[..]].concat());
+            if let Err(error) = parsed {
+                panic!("{document}: sterna {}: {error}", arguments.join(" "));
+            }
+        }
+    }
+    assert!(seen > 8, "only {seen} commands were found: is the test reading the documents?");
+}
+
+#[test]
+fn a_command_that_does_not_exist_would_be_found() {
+    let arguments = sterna("target/release/sterna fly --high # and away").expect("a command");
+    assert_eq!(arguments, ["fly", "--high"]);
+    assert!(Cli::try_parse_from([&["sterna"], &arguments[..]].concat()).is_err());
+}
