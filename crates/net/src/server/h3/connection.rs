@@ -17,8 +17,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use rustc_hash::{FxHashMap, FxHashSet};
-use sterna_h3::{Code, Priority, Role, StreamId};
+use rustc_hash::FxHashSet;
+use sterna_h3::{Code, Role, StreamId};
 use sterna_quic::{Dir, Read};
 
 use super::{
@@ -49,8 +49,6 @@ pub(crate) struct Connection<S: HttpService> {
     readable: Vec<sterna_quic::StreamId>,
     /// Slots to look at: new requests, and what was woken.
     ready: Vec<usize>,
-    /// PRIORITY_UPDATE frames that overtook their requests.
-    early_priorities: FxHashMap<StreamId, Priority>,
     /// Streams whose FIN the client has not acknowledged.
     unacknowledged: FxHashSet<StreamId>,
     /// No later than the first time-out of a stream; looked at when it is over.
@@ -100,7 +98,6 @@ impl<S: HttpService> Connection<S> {
             own: Vec::new(),
             readable: Vec::new(),
             ready: Vec::new(),
-            early_priorities: FxHashMap::default(),
             unacknowledged: FxHashSet::default(),
             deadline: None,
             drain: Drain::Off,
@@ -116,7 +113,7 @@ impl<S: HttpService> Connection<S> {
     ) {
         self.wake.enter();
         self.receive(quic, now);
-        self.expire(now);
+        self.expire(quic, now);
         self.advance_drain(quic, now, drain_by);
         // A task that wakes another one of the connection should not cost a turn; one that wakes itself for ever may
         // not keep the worker either.
@@ -164,7 +161,6 @@ impl<S: HttpService> Connection<S> {
         }
         self.streams.clear();
         self.scheduler = Scheduler::default();
-        self.early_priorities.clear();
         self.unacknowledged.clear();
     }
 
@@ -208,11 +204,13 @@ impl<S: HttpService> Connection<S> {
             micros.store(rtt, Ordering::Relaxed);
         }
         if matches!(self.phase, Phase::Open(_)) {
-            let mut readable = std::mem::take(&mut self.readable);
-            for id in readable.drain(..) {
+            // Reading the encoder stream may unblock others: they join the end of the list.
+            let mut next = 0;
+            while let Some(&id) = self.readable.get(next) {
+                next += 1;
                 self.read(quic, id, now);
             }
-            self.readable = readable;
+            self.readable.clear();
         }
     }
 
@@ -316,8 +314,14 @@ impl<S: HttpService> Connection<S> {
         self.take_events(now);
     }
 
-    /// True when the application has enough of this stream for now; it is read again when there is room.
+    /// True when this stream is to be left alone for now: it waits for QPACK and `Unblocked` follows, or the
+    /// application has enough of it and its slot is woken when there is room.
     fn is_full(&mut self, id: StreamId) -> bool {
+        if let Phase::Open(http) = &self.phase
+            && http.is_blocked(id)
+        {
+            return true;
+        }
         let Some(slot) = self.streams.slot(id) else { return false };
         let Some(stream) = self.streams.get_mut(slot) else { return false };
         let full = stream.upload.as_ref().is_some_and(|upload| upload.is_full());
@@ -331,8 +335,7 @@ impl<S: HttpService> Connection<S> {
 
     fn received_all(&mut self, slot: usize) {
         if let Some(stream) = self.streams.get_mut(slot) {
-            stream.receiving = Receiving::Over;
-            stream.receive_by = None;
+            stream.stop_receiving();
             self.retire(slot);
         }
     }
@@ -350,7 +353,7 @@ impl<S: HttpService> Connection<S> {
     }
 
     /// Time-outs of streams: late heads, silent bodies, readers that take nothing.
-    fn expire(&mut self, now: Instant) {
+    fn expire(&mut self, quic: &mut sterna_quic::Connection, now: Instant) {
         if self.deadline.is_none_or(|deadline| deadline > now) {
             return;
         }
@@ -369,7 +372,7 @@ impl<S: HttpService> Connection<S> {
         }
         self.deadline = next;
         for slot in late {
-            self.late(slot, now);
+            self.late(quic, slot, now);
         }
     }
 
@@ -453,6 +456,3 @@ const READ_CHUNK: usize = 64 * 1024;
 /// trips, within bounds for an estimate that is wrong.
 const MIN_NOTICE: Duration = Duration::from_millis(20);
 const MAX_NOTICE: Duration = Duration::from_secs(1);
-
-/// PRIORITY_UPDATE frames kept for requests that have not arrived.
-const MAX_EARLY_PRIORITIES: usize = 128;

@@ -30,8 +30,6 @@ pub(super) struct RequestStream<B> {
     pub(super) expects_continue: bool,
     /// The client gave its side up before the request was complete.
     pub(super) incomplete: bool,
-    /// Response bytes that the declared length still promises.
-    pub(super) promised: Option<u64>,
     /// When the request's head, or the next piece of its body, is late.
     pub(super) receive_by: Option<Instant>,
 }
@@ -77,9 +75,14 @@ impl<B> RequestStream<B> {
             is_head: false,
             expects_continue: false,
             incomplete: false,
-            promised: None,
             receive_by: Some(receive_by),
         }
+    }
+
+    /// Nothing more is read: it is at its end, reset, or stopped by us.
+    pub(super) fn stop_receiving(&mut self) {
+        self.receiving = Receiving::Over;
+        self.receive_by = None;
     }
 
     /// Nothing more will happen on it.

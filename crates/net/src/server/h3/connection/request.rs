@@ -16,7 +16,7 @@ use sterna_h3::{Code, Event, Priority, RequestHead, ResponseHead, StreamId};
 
 use super::{
     super::stream::{Exchange, Receiving, RequestStream},
-    Connection, MAX_EARLY_PRIORITIES, Phase,
+    Connection, Phase, quic_id,
 };
 use crate::{
     Body, Protocol, RequestContext,
@@ -69,6 +69,7 @@ impl<S: HttpService> Connection<S> {
                     }
                 }
                 Event::Priority { id, priority } => self.prioritise(id, priority),
+                Event::Unblocked { id } => self.readable.push(quic_id(id)),
                 _ => {}
             }
         }
@@ -84,12 +85,12 @@ impl<S: HttpService> Connection<S> {
             if stream.receiving == Receiving::Paused {
                 stream.receiving = Receiving::Open;
                 stream.receive_by = Some(now + self.dispatch.config.body_idle_timeout);
-                let id = super::quic_id(stream.id);
+                let id = quic_id(stream.id);
                 self.remind(now + self.dispatch.config.body_idle_timeout);
                 self.read(quic, id, now);
             }
             self.poll(slot);
-            self.stop_if_unread(slot);
+            self.stop_if_unread(quic, slot);
         }
         if self.ready.is_empty() {
             self.ready = ready;
@@ -109,12 +110,11 @@ impl<S: HttpService> Connection<S> {
             Arc::new(Upload::new(waker.clone(), config.upload_buffer, declared, counters))
         });
         let receive_by = (!fin).then(|| now + self.dispatch.config.body_idle_timeout);
-        let priority = self.early_priorities.remove(&id).unwrap_or(head.priority);
         let state = Arc::new(RequestState::with_interim(waker));
         let Some(stream) = self.streams.get_mut(slot) else { return };
         stream.state = Some(state.clone());
         stream.upload = upload.clone();
-        stream.priority = priority;
+        stream.priority = head.priority;
         stream.is_head = head.method == Method::HEAD;
         stream.expects_continue = !fin && expects_continue(&head.headers);
         stream.receive_by = receive_by;
@@ -175,8 +175,11 @@ impl<S: HttpService> Connection<S> {
             self.abort(slot, Code::InternalError);
             return;
         }
+        let small = content.size_hint().upper().is_some_and(|bytes| bytes <= SMALL);
         stream.exchange = if fin { Exchange::Over } else { Exchange::Content(content) };
         stream.producing = !fin;
+        // What is small and known goes into the same write as the head.
+        while small && self.produce(slot) {}
         self.enqueue(slot);
     }
 
@@ -191,19 +194,15 @@ impl<S: HttpService> Connection<S> {
                 stream.producing = false;
                 return false;
             }
-            Poll::Ready(None) => (stream.settle(0, true).then(|| http.finish(stream.id)), true),
+            Poll::Ready(None) => (Some(http.finish(stream.id)), true),
             Poll::Ready(Some(Err(_))) => (None, true),
             Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                 Ok(data) => {
                     let fin = content.is_end_stream();
-                    let kept = stream.settle(data.len() as u64, fin);
-                    (kept.then(|| http.send_data(stream.id, data, fin)), fin)
+                    (Some(http.send_data(stream.id, data, fin)), fin)
                 }
                 Err(frame) => match frame.into_trailers() {
-                    Ok(trailers) => {
-                        let kept = stream.settle(0, true);
-                        (kept.then(|| http.send_trailers(stream.id, &trailers)), true)
-                    }
+                    Ok(trailers) => (Some(http.send_trailers(stream.id, &trailers)), true),
                     // A kind of frame that HTTP/3 does not know.
                     Err(_) => return true,
                 },
@@ -234,7 +233,7 @@ impl<S: HttpService> Connection<S> {
     }
 
     /// A response that is complete asks for no more of a request that nobody reads (RFC 9114 §4.1).
-    pub(super) fn stop_if_unread(&mut self, slot: usize) {
+    pub(super) fn stop_if_unread(&mut self, quic: &mut sterna_quic::Connection, slot: usize) {
         let Phase::Open(http) = &mut self.phase else { return };
         if let Some(stream) = self.streams.get_mut(slot)
             && stream.outgoing.is_over()
@@ -242,11 +241,15 @@ impl<S: HttpService> Connection<S> {
             && stream.is_unread()
         {
             http.stop_reading(stream.id, Code::NoError);
+            // Not left to the command alone: HTTP/3 has given up a stream whose head was too large already.
+            quic.stop_sending(quic_id(stream.id), Code::NoError.value());
+            stream.stop_receiving();
+            self.retire(slot);
         }
     }
 
     /// A time-out of this stream is over.
-    pub(super) fn late(&mut self, slot: usize, now: Instant) {
+    pub(super) fn late(&mut self, quic: &mut sterna_quic::Connection, slot: usize, now: Instant) {
         let config = self.dispatch.config.clone();
         let Some(stream) = self.streams.get_mut(slot) else { return };
         let stalled = stream.outgoing.blocked_since();
@@ -256,7 +259,15 @@ impl<S: HttpService> Connection<S> {
         } else if matches!(stream.exchange, Exchange::Head) {
             self.dispatch.counters.timeouts.increment();
             // Nothing was done for it: the client may try again.
-            self.abort(slot, Code::RequestRejected);
+            let (id, code) = (quic_id(stream.id), Code::RequestRejected);
+            self.abort(slot, code);
+            // HTTP/3 does not know a stream of which no byte has come.
+            quic.reset(id, code.value());
+            quic.stop_sending(id, code.value());
+            if let Some(stream) = self.streams.get_mut(slot) {
+                stream.stop_receiving();
+            }
+            self.retire(slot);
         } else if let Some(upload) = stream.upload.clone() {
             let waited_for = upload.is_starving();
             let by = now + config.body_idle_timeout;
@@ -280,8 +291,7 @@ impl<S: HttpService> Connection<S> {
                 stream.incomplete = true;
                 self.ready.push(slot);
             }
-            Exchange::Head => self.abort(slot, Code::RequestIncomplete),
-            Exchange::Content(_) | Exchange::Over => {}
+            Exchange::Head | Exchange::Content(_) | Exchange::Over => {}
         }
     }
 
@@ -306,23 +316,14 @@ impl<S: HttpService> Connection<S> {
         }
     }
 
-    /// RFC 9218 §7: the client changed its mind, perhaps before the request arrived.
+    /// The client changed its mind (RFC 9218 §7).
     fn prioritise(&mut self, id: StreamId, priority: Priority) {
-        let Some(slot) = self.streams.slot(id) else {
-            if self.early_priorities.len() < MAX_EARLY_PRIORITIES {
-                self.early_priorities.insert(id, priority);
-            }
-            return;
-        };
+        let Some(slot) = self.streams.slot(id) else { return };
         let Some(stream) = self.streams.get_mut(slot) else { return };
-        if matches!(stream.exchange, Exchange::Head) {
-            self.early_priorities.insert(id, priority);
-        } else if std::mem::take(&mut stream.in_line) {
-            let before = std::mem::replace(&mut stream.priority, priority);
+        let before = std::mem::replace(&mut stream.priority, priority);
+        if std::mem::take(&mut stream.in_line) {
             self.scheduler.remove(id, before);
             self.enqueue(slot);
-        } else {
-            stream.priority = priority;
         }
     }
 
@@ -358,9 +359,6 @@ where
 
     /// Makes a head's fields fit the content (RFC 9110 §8.6, RFC 9114 §4.2). True when the head is all of it.
     fn frame(&mut self, status: StatusCode, headers: &mut HeaderMap, content: &Content<B>) -> bool {
-        for name in &CONNECTION_FIELDS {
-            headers.remove(name);
-        }
         let exact = content.size_hint().exact();
         let bodiless = match status {
             StatusCode::NO_CONTENT => {
@@ -379,23 +377,7 @@ where
                 self.is_head
             }
         };
-        let fin = bodiless || content.is_end_stream();
-        if !fin {
-            self.promised = headers.get(header::CONTENT_LENGTH).and_then(number);
-        }
-        fin
-    }
-
-    /// Counts content against the declared length. False when it does not fit.
-    fn settle(&mut self, bytes: u64, end: bool) -> bool {
-        let Some(promised) = &mut self.promised else { return true };
-        match promised.checked_sub(bytes) {
-            Some(left) => {
-                *promised = left;
-                left == 0 || !end
-            }
-            None => false,
-        }
+        bodiless || content.is_end_stream()
     }
 
     /// Nothing more is to be asked of the service. Its future or body is dropped here; should that panic, it is this
@@ -451,11 +433,6 @@ fn expects_continue(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// They belong to a connection of HTTP/1.1 and have no place in HTTP/3 (RFC 9114 §4.2).
-const CONNECTION_FIELDS: [header::HeaderName; 5] = [
-    header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::HeaderName::from_static("keep-alive"),
-    header::HeaderName::from_static("proxy-connection"),
-];
+/// Content of up to this many bytes is asked for together with its head, whatever the transport can take: a few
+/// frames' worth.
+const SMALL: u64 = 16 * 1024;

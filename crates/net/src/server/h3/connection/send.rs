@@ -5,7 +5,7 @@ use std::time::Instant;
 use sterna_h3::{Command, StreamId};
 
 use super::{
-    super::{outgoing::Progress, schedule::Entry, stream::Receiving},
+    super::{outgoing::Progress, schedule::Entry},
     Connection, Phase, quic_id,
 };
 use crate::service::HttpService;
@@ -84,7 +84,7 @@ impl<S: HttpService> Connection<S> {
     }
 
     fn sent_all(&mut self, quic: &mut sterna_quic::Connection, slot: usize) {
-        self.stop_if_unread(slot);
+        self.stop_if_unread(quic, slot);
         self.carry_out(quic);
         self.retire(slot);
     }
@@ -136,8 +136,7 @@ impl<S: HttpService> Connection<S> {
                     quic.stop_sending(quic_id(id), code.value());
                     if let Some(slot) = self.streams.slot(id) {
                         if let Some(stream) = self.streams.get_mut(slot) {
-                            stream.receiving = Receiving::Over;
-                            stream.receive_by = None;
+                            stream.stop_receiving();
                         }
                         self.retire(slot);
                     }
@@ -164,10 +163,13 @@ impl<S: HttpService> Connection<S> {
     }
 }
 
-/// How much to hand over in this turn: what the congestion window allows, and a batch more, so that the transport can
-/// go on by itself until the next acknowledgement brings a turn.
+/// How much to hand over in this turn: what the congestion window allows, and a batch more, so that the transport
+/// never waits for us. Without room nothing: the acknowledgement that makes room brings a turn.
 fn budget(quic: &sterna_quic::Connection) -> usize {
-    usize::try_from(quic.headroom()).unwrap_or(usize::MAX).saturating_add(QUANTUM)
+    match usize::try_from(quic.headroom()).unwrap_or(usize::MAX) {
+        0 => 0,
+        headroom => headroom.saturating_add(QUANTUM),
+    }
 }
 
 /// The share of one stream before the next one of its urgency: about one batch of segments for the kernel.
