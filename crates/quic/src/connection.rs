@@ -164,12 +164,15 @@ impl Connection {
     /// Bytes that the congestion window still allows now: how much is worth handing over before
     /// transmit.
     ///
-    /// When it is zero something is under way, and `run` is called again when that changes. An
-    /// application that stops earlier asks for its next turn with
+    /// An estimate. When it is zero something is under way, and `run` is called again when that
+    /// changes. An application that stops earlier asks for its next turn with
     /// [`Application::timeout`](crate::Application::timeout).
     pub fn headroom(&self) -> u64 {
         let free = self.engine.congestion_state().metrics().congestion_window;
-        free.saturating_sub(self.queued)
+        // With nothing queued there is always room for a little: what it becomes is acknowledged, and
+        // that corrects an estimate that is too low.
+        let least = if self.queued == 0 { 2 * u64::from(self.engine.current_mtu()) } else { 0 };
+        free.saturating_sub(self.queued).max(least)
     }
 
     /// The handshake is not complete: what arrives now is early data.

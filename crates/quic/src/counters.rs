@@ -33,9 +33,10 @@ pub struct Counters {
     pub connections_opened: u64,
     /// Connections that ended.
     pub connections_closed: u64,
-    /// First flights refused: too many connections, or no new ones wanted.
+    /// Datagrams of first flights refused: too many connections, or no new ones wanted. A client's
+    /// hello may take two.
     pub refused: u64,
-    /// First flights answered with Retry.
+    /// Datagrams of first flights answered with Retry.
     pub retried: u64,
     /// Handshakes given up because they took too long.
     pub handshakes_timed_out: u64,

@@ -185,6 +185,12 @@ impl<A: Application> Endpoint<A> {
         self.counters
     }
 
+    /// The worker that a connection ID in this datagram names, as the kernel would read it.
+    #[cfg(feature = "sim")]
+    pub(crate) fn worker_of(&self, datagram: &[u8]) -> Option<usize> {
+        self.place.cipher.route(datagram).map(|route| route.worker.into())
+    }
+
     /// A turn is due whatever the network does.
     pub fn wants_turn(&self) -> bool {
         self.more || !self.due.is_empty() || (!self.touched.is_empty() && !self.is_blocked())

@@ -24,6 +24,8 @@ mod endpoint;
 mod event;
 mod mailbox;
 mod place;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod socket;
 mod steer;
 mod stream;

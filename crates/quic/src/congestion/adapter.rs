@@ -26,14 +26,17 @@ impl ControllerFactory for Factory {
 struct Adapter {
     inner: Box<dyn Controller>,
     /// Bytes sent and neither acknowledged nor lost. The engine knows it and does not say, except
-    /// after each batch of acknowledgements; between two of them this is kept by addition.
+    /// after each batch of acknowledgements; between two of them this is kept by addition, which is
+    /// an estimate.
     in_flight: u64,
     initial: u64,
 }
 
 impl EngineController for Adapter {
     fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
-        self.in_flight += bytes;
+        if bytes > ACK_ONLY {
+            self.in_flight += bytes;
+        }
         self.inner.on_sent(now, bytes, last_packet_number);
     }
 
@@ -110,3 +113,7 @@ impl EngineController for Adapter {
         self
     }
 }
+
+/// A batch of this many bytes or less is taken for a bare acknowledgement, which is never in flight
+/// and which the engine reports all the same: a receiver of much would seem to have sent much.
+const ACK_ONLY: u64 = 128;

@@ -1,6 +1,6 @@
 //! Real sockets: handshake, streams, several workers, offload, limits and ends.
 
-use std::{net::SocketAddr, thread, time::Duration};
+use std::{cell::Cell, io, net::SocketAddr, thread, time::Duration};
 
 use bytes::Bytes;
 use sterna_quic::{
@@ -23,7 +23,16 @@ type Outcome = (Peer, Counters);
 
 impl Servers {
     fn start(workers: usize, options: &SocketOptions, config: &ServerConfig) -> Self {
-        let group = Group::bind(ANY, workers, options).unwrap();
+        Self::start_at(ANY, workers, options, config)
+    }
+
+    fn start_at(
+        address: SocketAddr,
+        workers: usize,
+        options: &SocketOptions,
+        config: &ServerConfig,
+    ) -> Self {
+        let group = Group::bind(address, workers, options).unwrap();
         let address = group.local_address();
         let running = group.into_members().into_iter().map(|member| {
             let config = config.clone();
@@ -115,4 +124,179 @@ fn a_request_is_answered_and_both_sides_learn_how_it_ended() {
     assert_eq!(peer.closed(), Some(&CloseReason::Application { code: 7, reason }));
     assert_eq!(peer.facts.unwrap().server_name.as_deref(), Some("localhost"));
     assert_eq!((counters.connections_opened, counters.connections_closed), (1, 1));
+}
+
+#[test]
+fn every_worker_takes_connections_and_every_request_is_answered() {
+    let (server, config) = configs();
+    for steering in [true, false] {
+        let options = SocketOptions { steering, ..SocketOptions::default() };
+        let servers = Servers::start(3, &options, &server);
+        for round in 0..24 {
+            let request = payload(round, 20_000);
+            let (peer, _) = exchange(servers.address, &config, vec![request.clone()]);
+            assert_eq!(peer.answers, [request.to_vec()], "round {round}");
+        }
+        let counters: Vec<Counters> =
+            servers.stop().into_iter().map(|(_, counters)| counters).collect();
+        let opened: Vec<u64> =
+            counters.iter().map(|counters| counters.connections_opened).collect();
+        assert_eq!(opened.iter().sum::<u64>(), 24);
+        assert!(opened.iter().all(|&opened| opened > 0), "the hash spreads clients: {opened:?}");
+        assert!(counters.iter().all(|counters| counters.mailbox_dropped == 0));
+    }
+}
+
+#[test]
+fn a_megabyte_goes_out_in_few_system_calls_and_comes_in_whole() {
+    let (server, config) = configs();
+    for segmentation in [true, false] {
+        let options = SocketOptions { segmentation, ..SocketOptions::default() };
+        let servers = Servers::start(1, &options, &server);
+        let request = payload(3, 4 << 20);
+        let (peer, client) = exchange(servers.address, &config, vec![request.clone()]);
+        assert!(peer.answers == [request.to_vec()], "the echo differs");
+        let (_, server) = servers.stop().pop().unwrap();
+        let per_call = server.datagrams_sent as f64 / server.batches_sent as f64;
+        match segmentation {
+            true => assert!(per_call > 4.0, "{per_call} datagrams in each call"),
+            false => assert_eq!(server.datagrams_sent, server.batches_sent),
+        }
+        assert_eq!((server.segmentation_failures, client.segmentation_failures), (0, 0));
+        assert_eq!((server.sends_failed, client.sends_failed), (0, 0));
+    }
+}
+
+#[test]
+fn a_thousand_streams_pass_a_limit_of_a_hundred() {
+    let (server, config) = configs();
+    let servers = Servers::start(1, &SocketOptions::default(), &server);
+    let requests: Vec<Bytes> = (0..1000).map(|seed| payload(seed, 50)).collect();
+    let (mut peer, _) = exchange(servers.address, &config, requests.clone());
+    let mut expected: Vec<Vec<u8>> = requests.iter().map(|request| request.to_vec()).collect();
+    expected.sort();
+    peer.answers.sort();
+    assert!(peer.answers == expected, "{} answers", peer.answers.len());
+}
+
+#[test]
+fn a_port_in_use_is_an_error_and_not_a_share_of_its_datagrams() {
+    let group = Group::bind(ANY, 2, &SocketOptions::default()).unwrap();
+    for workers in [1, 2] {
+        let error = Group::bind(group.local_address(), workers, &SocketOptions::default());
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::AddrInUse, "{workers} workers");
+    }
+    let address = group.local_address();
+    drop(group);
+    Group::bind(address, 2, &SocketOptions::default()).unwrap();
+}
+
+#[test]
+fn no_worker_and_more_than_256_are_refused() {
+    for (workers, is_possible) in [(0, false), (1, true), (256, true), (257, false)] {
+        let group = Group::bind(ANY, workers, &SocketOptions::default());
+        assert_eq!(group.is_ok(), is_possible, "{workers} workers");
+    }
+}
+
+#[test]
+fn one_dual_stack_socket_serves_both_families() {
+    let (server, config) = configs();
+    let servers =
+        Servers::start_at("[::]:0".parse().unwrap(), 1, &SocketOptions::default(), &server);
+    let port = servers.address.port();
+    let request = payload(1, 100);
+    let (peer, _) = exchange(([127, 0, 0, 1], port).into(), &config, vec![request.clone()]);
+    assert_eq!(peer.answers, [request.to_vec()]);
+    servers.stop();
+}
+
+#[test]
+fn an_idle_driver_takes_no_turns() {
+    let (server, config) = configs();
+    let servers = Servers::start(1, &SocketOptions::default(), &server);
+    block_on(async {
+        let mut driver = client(&SocketOptions::default(), Peer::default());
+        driver.connect(&config, servers.address, "localhost").unwrap();
+        turn_until(&mut driver, |driver| driver.endpoint().application().facts.is_some()).await;
+        let mut turns = 0;
+        let count = async {
+            loop {
+                driver.turn().await.unwrap();
+                turns += 1;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), count).await;
+        // What is left of the handshake and of the search for the path's MTU.
+        assert!(turns < 60, "{turns} turns in a second without work");
+        let key = driver.endpoint().application().key();
+        driver.endpoint().connection(key).unwrap().1.close(0, b"");
+        turn_until(&mut driver, |driver| driver.endpoint().application().closed().is_some()).await;
+    });
+    servers.stop();
+}
+
+/// A box between client and server that changes its outer port now and then, as a NAT may.
+async fn relay(inner: tokio::net::UdpSocket, server: SocketAddr, switches: &Cell<u32>) {
+    let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
+    let mut outer = tokio::net::UdpSocket::bind(ANY).await.unwrap();
+    let mut client = None;
+    for datagram in 1.. {
+        tokio::select! {
+            received = inner.recv_from(&mut up) => {
+                let (length, from) = received.unwrap();
+                client = Some(from);
+                if datagram % 150 == 0 {
+                    outer = tokio::net::UdpSocket::bind(ANY).await.unwrap();
+                    switches.set(switches.get() + 1);
+                }
+                outer.send_to(&up[..length], server).await.unwrap();
+            }
+            received = outer.recv_from(&mut down) => {
+                let (length, _) = received.unwrap();
+                inner.send_to(&down[..length], client.unwrap()).await.unwrap();
+            }
+        }
+    }
+}
+
+/// Echoes a megabyte through a NAT that rebinds many times, and returns the servers' counters.
+fn exchange_while_rebinding(steering: bool) -> Vec<Counters> {
+    let (server, config) = configs();
+    let options = SocketOptions { steering, ..SocketOptions::default() };
+    let servers = Servers::start(2, &options, &server);
+    let request = payload(1, 3 << 20);
+    let peer =
+        Peer { requests: vec![request.clone()], close_when_done: Some(0), ..Peer::default() };
+    block_on(async {
+        let inner = tokio::net::UdpSocket::bind(ANY).await.unwrap();
+        let nat = inner.local_addr().unwrap();
+        let switches = Cell::new(0);
+        let mut driver = client(&SocketOptions::default(), peer);
+        driver.connect(&config, nat, "localhost").unwrap();
+        let closed = |driver: &mut Driver<Peer>| driver.endpoint().application().closed().is_some();
+        tokio::select! {
+            () = relay(inner, servers.address, &switches) => {}
+            () = turn_until(&mut driver, closed) => {}
+        }
+        assert!(driver.endpoint().application().answers == [request.to_vec()], "the echo differs");
+        assert!(switches.get() > 8, "{} addresses", switches.get());
+    });
+    servers.stop().into_iter().map(|(_, counters)| counters).collect()
+}
+
+#[test]
+fn the_kernel_finds_the_worker_of_a_client_that_changes_its_address() {
+    let counters = exchange_while_rebinding(true);
+    let forwarded: Vec<u64> = counters.iter().map(|counters| counters.forwarded).collect();
+    assert_eq!(forwarded, [0, 0]);
+    assert!(counters.iter().map(|counters| counters.migrations).sum::<u64>() > 8);
+}
+
+#[test]
+fn without_steering_siblings_forward_to_each_other() {
+    let counters = exchange_while_rebinding(false);
+    assert!(counters.iter().any(|counters| counters.forwarded > 0));
+    assert!(counters.iter().all(|counters| counters.mailbox_dropped == 0));
+    assert!(counters.iter().map(|counters| counters.migrations).sum::<u64>() > 8);
 }

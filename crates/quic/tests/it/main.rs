@@ -4,3 +4,5 @@
 mod loopback;
 #[cfg(test)]
 mod peer;
+#[cfg(test)]
+mod simulated;

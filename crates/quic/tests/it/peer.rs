@@ -1,7 +1,7 @@
 //! The two applications that the tests run: one echoes streams, the other sends and collects.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -34,6 +34,12 @@ pub(crate) struct Peer {
     pub(crate) runs: u64,
     pub(crate) woken: Vec<ConnectionKey>,
     pub(crate) facts: Option<Facts>,
+    /// Requests for a connection that is up already; touch it.
+    pub(crate) extra: Vec<Bytes>,
+    /// Streams that are neither answered nor closed, after the last run.
+    pub(crate) open_streams: usize,
+    /// Streams that the peer reset, and its codes.
+    pub(crate) resets: Vec<(StreamId, u64)>,
 }
 
 /// What the handshake settled, as the application sees it.
@@ -82,10 +88,16 @@ impl Application for Peer {
 
     fn run(&mut self, state: &mut Streams, connection: &mut Connection, _now: Instant) {
         self.runs += 1;
+        let mut readable = BTreeSet::new();
         while let Some(event) = connection.poll_event() {
+            if let Event::Readable(id) = event {
+                assert!(readable.insert(id), "{id:?} is readable twice in one run");
+            }
             self.on_event(state, connection, &event);
             self.seen.push(Seen::Event(connection.key(), event));
         }
+        state.unanswered += self.extra.len();
+        state.to_open.extend(self.extra.drain(..));
         while state.is_connected && !state.to_open.is_empty() {
             let Some(id) = connection.open(Dir::Bi) else { break };
             let to_send = state.to_open.pop_front().into_iter().collect();
@@ -95,7 +107,9 @@ impl Application for Peer {
             stream.send(*id, connection);
         }
         state.open.retain(|_, stream| !(stream.is_received && stream.is_finished));
-        if state.unanswered == 0
+        self.open_streams = state.open.len();
+        if state.is_connected
+            && state.unanswered == 0
             && let Some(code) = self.close_when_done
             && connection.is_client()
         {
@@ -113,6 +127,15 @@ impl Application for Peer {
 }
 
 impl Peer {
+    /// The connection that appeared last.
+    pub(crate) fn key(&self) -> ConnectionKey {
+        let opened = self.seen.iter().rev().find_map(|seen| match seen {
+            Seen::Opened(key) => Some(*key),
+            _ => None,
+        });
+        opened.expect("a connection appeared")
+    }
+
     /// How the last connection ended, if it has.
     pub(crate) fn closed(&self) -> Option<&CloseReason> {
         self.seen.iter().rev().find_map(|seen| match seen {
@@ -158,7 +181,10 @@ impl Peer {
             match connection.read(id, usize::MAX) {
                 Read::Data(data) if stream.is_ours => stream.received.extend_from_slice(&data),
                 Read::Data(data) => stream.to_send.push_back(data),
-                Read::Finished | Read::Reset(_) => {
+                end @ (Read::Finished | Read::Reset(_)) => {
+                    if let Read::Reset(code) = end {
+                        self.resets.push((id, code));
+                    }
                     stream.is_received = true;
                     if stream.is_ours {
                         state.unanswered -= 1;

@@ -1,0 +1,315 @@
+//! A simulated network: servers behind one address, clients, two links, and a clock that jumps.
+//!
+//! The endpoints are the real ones; only [`Wire`], time and chance are replaced, and a seed decides
+//! what chance does. TLS keeps its own randomness, which changes bytes and never lengths when the
+//! certificate's signatures have a fixed size (Ed25519).
+//!
+//! ```text
+//! clients ── up: delay, loss, reordering, rate ──▶ one address ── by CID or by hash ──▶ workers
+//!         ◀── down ─────────────────────────────────────────────────────────────────
+//! ```
+
+mod link;
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    net::SocketAddr,
+    task::{Context, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use rand::{SeedableRng, rngs::StdRng};
+
+use self::link::Line;
+pub use self::link::Link;
+use crate::{
+    Application, ClientConfig, ConfigError, ConnectError, ConnectionKey, Datagram, Endpoint,
+    Outgoing, Sent, ServerConfig, Wire, place::Place,
+};
+
+/// How datagrams find a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steering {
+    /// As with the BPF program: by connection ID, by address when there is none of ours.
+    ByConnectionId,
+    /// As without it: by the client's address alone.
+    ByAddress,
+}
+
+/// One datagram that somebody sent, whether or not it arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// When, from the start of the network.
+    pub at: Duration,
+    /// From a client to the servers, or back.
+    pub is_up: bool,
+    /// Size, in bytes of UDP payload.
+    pub bytes: usize,
+}
+
+/// The network and all that is on it.
+#[derive(Debug)]
+pub struct Network<S: Application, C: Application> {
+    /// From the clients to the servers. May be changed at any time.
+    pub up: Link,
+    /// From the servers to the clients.
+    pub down: Link,
+    /// How datagrams find a worker.
+    pub steering: Steering,
+    /// Everything that was sent, in order.
+    pub trace: Vec<Trace>,
+    start: Instant,
+    now: Instant,
+    rng: StdRng,
+    servers: Vec<Endpoint<S>>,
+    clients: Vec<Client<C>>,
+    lines: (Line, Line),
+    under_way: BinaryHeap<Reverse<Flight>>,
+    flights: u64,
+}
+
+#[derive(Debug)]
+struct Client<C: Application> {
+    endpoint: Endpoint<C>,
+    address: SocketAddr,
+}
+
+/// A datagram on its way, ordered by arrival, then by departure.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Flight {
+    arrives: Instant,
+    number: u64,
+    from: SocketAddr,
+    to: SocketAddr,
+    ecn: u8,
+    data: BytesMut,
+}
+
+impl<S: Application, C: Application> Network<S, C> {
+    /// A network with as many workers behind the servers' address as there are applications.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub fn new(
+        seed: u64,
+        config: &ServerConfig,
+        applications: impl IntoIterator<Item = S>,
+    ) -> Result<Self, ConfigError> {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let applications: Vec<S> = applications.into_iter().collect();
+        let places = Place::group(applications.len(), &mut rng);
+        let servers = places.into_iter().zip(applications);
+        let start = Instant::now();
+        Ok(Self {
+            up: Link::default(),
+            down: Link::default(),
+            steering: Steering::ByConnectionId,
+            trace: Vec::new(),
+            start,
+            now: start,
+            servers: servers
+                .map(|(place, app)| Endpoint::new(place, Some(config), app))
+                .collect::<Result<_, _>>()?,
+            rng,
+            clients: Vec::new(),
+            lines: (Line::default(), Line::default()),
+            under_way: BinaryHeap::new(),
+            flights: 0,
+        })
+    }
+
+    /// Adds a client and returns its number.
+    ///
+    /// # Panics
+    /// With more than 65,535 clients.
+    pub fn add_client(&mut self, application: C) -> usize {
+        let place = Place::group(1, &mut self.rng).pop().expect("a group of one has one");
+        let endpoint = Endpoint::new(place, None, application).expect("nothing to configure");
+        let port = u16::try_from(self.clients.len() + 1).expect("fewer clients than ports");
+        self.clients.push(Client { endpoint, address: ([10, 0, 0, 1], port).into() });
+        self.clients.len() - 1
+    }
+
+    /// Starts a connection of a client to the servers.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub fn connect(
+        &mut self,
+        client: usize,
+        config: &ClientConfig,
+    ) -> Result<ConnectionKey, ConnectError> {
+        let endpoint = &mut self.clients[client].endpoint;
+        endpoint.connect(config, SERVERS, "localhost", self.now)
+    }
+
+    /// The client's datagrams come from another address from now on, and what is sent to the old
+    /// one is lost: its NAT forgot it.
+    pub fn rebind(&mut self, client: usize, address: SocketAddr) {
+        self.clients[client].address = address;
+    }
+
+    /// Runs until `done`, or for `limit` at most; false when the limit came first.
+    pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&mut Self) -> bool) -> bool {
+        let end = self.now + limit;
+        while !done(self) {
+            if !self.step(end) {
+                return done(self);
+            }
+        }
+        true
+    }
+
+    /// Runs for so long.
+    pub fn run_for(&mut self, span: Duration) {
+        self.run_until(span, |_| false);
+    }
+
+    /// A client's endpoint.
+    pub fn client(&mut self, client: usize) -> &mut Endpoint<C> {
+        &mut self.clients[client].endpoint
+    }
+
+    /// A worker's endpoint.
+    pub fn server(&mut self, worker: usize) -> &mut Endpoint<S> {
+        &mut self.servers[worker]
+    }
+
+    /// Time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+
+    /// Lets everything act that can act now, then goes to the next moment at which something can;
+    /// false when that is at `end` or later, where the clock then stands.
+    fn step(&mut self, end: Instant) -> bool {
+        self.deliver();
+        self.settle();
+        let arrival = self.under_way.peek().map(|Reverse(flight)| flight.arrives);
+        let clients = self.clients.iter().filter_map(|client| client.endpoint.timeout());
+        let servers = self.servers.iter().filter_map(Endpoint::timeout);
+        let next = arrival.into_iter().chain(clients).chain(servers).min();
+        self.now = next.map_or(end, |next| next.clamp(self.now, end));
+        self.now < end
+    }
+
+    /// Gives out what has arrived, all that one endpoint gets at this moment as one batch.
+    fn deliver(&mut self) {
+        let mut for_clients: Vec<Vec<Datagram>> = self.clients.iter().map(|_| Vec::new()).collect();
+        let mut for_servers: Vec<Vec<Datagram>> = self.servers.iter().map(|_| Vec::new()).collect();
+        while let Some(Reverse(flight)) = self.under_way.peek()
+            && flight.arrives <= self.now
+        {
+            let Some(Reverse(flight)) = self.under_way.pop() else { break };
+            let Flight { from, to, ecn, data, .. } = flight;
+            let datagram = Datagram { remote: from, local_ip: Some(to.ip()), ecn, data };
+            if to == SERVERS {
+                for_servers[self.worker_of(&datagram)].push(datagram);
+            } else if let Some(client) = self.clients.iter().position(|c| c.address == to) {
+                for_clients[client].push(datagram);
+            }
+        }
+        for (client, batch) in for_clients.into_iter().enumerate() {
+            self.turn_client(client, batch);
+        }
+        for (worker, batch) in for_servers.into_iter().enumerate() {
+            self.turn_server(worker, batch);
+        }
+    }
+
+    /// Turns those that have work left, or got some from a sibling.
+    fn settle(&mut self) {
+        loop {
+            let mut cx = Context::from_waker(Waker::noop());
+            let client = self.clients.iter_mut().position(|client| {
+                let endpoint = &mut client.endpoint;
+                endpoint.wants_turn() || endpoint.poll_news(&mut cx)
+            });
+            if let Some(client) = client {
+                self.turn_client(client, Vec::new());
+                continue;
+            }
+            let server = self
+                .servers
+                .iter_mut()
+                .position(|endpoint| endpoint.wants_turn() || endpoint.poll_news(&mut cx));
+            let Some(worker) = server else { return };
+            self.turn_server(worker, Vec::new());
+        }
+    }
+
+    fn turn_client(&mut self, client: usize, arrived: Vec<Datagram>) {
+        let Client { endpoint, address } = &mut self.clients[client];
+        let (mut wire, from) = (SimulatedWire { arrived, sent: Vec::new() }, *address);
+        endpoint.turn(self.now, &mut wire, &mut Context::from_waker(Waker::noop()));
+        self.send(from, wire.sent);
+    }
+
+    fn turn_server(&mut self, worker: usize, arrived: Vec<Datagram>) {
+        let mut wire = SimulatedWire { arrived, sent: Vec::new() };
+        let mut cx = Context::from_waker(Waker::noop());
+        self.servers[worker].turn(self.now, &mut wire, &mut cx);
+        self.send(SERVERS, wire.sent);
+    }
+
+    fn send(&mut self, from: SocketAddr, datagrams: Vec<(SocketAddr, u8, BytesMut)>) {
+        for (to, ecn, data) in datagrams {
+            let is_up = to == SERVERS;
+            self.trace.push(Trace { at: self.elapsed(), is_up, bytes: data.len() });
+            let (link, line) =
+                if is_up { (self.up, &mut self.lines.0) } else { (self.down, &mut self.lines.1) };
+            for arrives in link.carry(self.now, data.len(), line, &mut self.rng) {
+                self.flights += 1;
+                let number = self.flights;
+                let data = data.clone();
+                self.under_way.push(Reverse(Flight { arrives, number, from, to, ecn, data }));
+            }
+        }
+    }
+
+    /// The worker whose socket the kernel would choose.
+    fn worker_of(&self, datagram: &Datagram) -> usize {
+        let workers = self.servers.len();
+        let by_address = usize::from(datagram.remote.port()) % workers;
+        match self.steering {
+            Steering::ByAddress => by_address,
+            Steering::ByConnectionId => {
+                let worker = self.servers[0].worker_of(&datagram.data);
+                worker.filter(|&worker| worker < workers).unwrap_or(by_address)
+            }
+        }
+    }
+}
+
+/// What an endpoint sees of the network in one turn.
+struct SimulatedWire {
+    arrived: Vec<Datagram>,
+    sent: Vec<(SocketAddr, u8, BytesMut)>,
+}
+
+impl Wire for SimulatedWire {
+    fn receive(&mut self, datagrams: &mut Vec<Datagram>) -> bool {
+        datagrams.append(&mut self.arrived);
+        false
+    }
+
+    fn send(&mut self, outgoing: &Outgoing<'_>) -> Sent {
+        let datagrams = outgoing.data.chunks(outgoing.segment.max(1));
+        self.sent
+            .extend(datagrams.map(|data| (outgoing.remote, outgoing.ecn, BytesMut::from(data))));
+        Sent::Done
+    }
+
+    fn max_segments(&self) -> usize {
+        MAX_SEGMENTS
+    }
+}
+
+/// The address that all servers share.
+const SERVERS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2)), 443);
+
+/// Datagrams in one batch, as many as a kernel takes.
+const MAX_SEGMENTS: usize = 64;
