@@ -64,7 +64,7 @@ pub enum TlsError {
     UnusableCertificate(#[source] rustls::Error),
     /// The key signs for another certificate.
     #[error(
-        "the private key does not belong to the certificate: give the key that the certificate was issued for"
+        "the private key does not match the certificate: give the key that the certificate was issued for"
     )]
     KeyMismatch,
     /// The TLS library refused the combination.

@@ -101,7 +101,7 @@ fn a_key_of_another_certificate_is_refused() {
     let other = Dir::new();
     let ((certificate, _), (_, key)) = (pair(&dir), pair(&other));
     let args = ["files", &dir.path("site"), "--cert", &certificate, "--key", &key];
-    fails(dir.sterna(&args), &["key does not belong to the certificate"]);
+    fails(dir.sterna(&args), &["key does not match the certificate"]);
 }
 
 #[test]
