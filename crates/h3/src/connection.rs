@@ -273,6 +273,7 @@ impl Connection {
     ///
     /// # Errors
     /// Nothing was sent.
+    #[expect(clippy::needless_pass_by_value, reason = "all payloads are handed over alike")]
     pub fn send_datagram(&mut self, id: StreamId, payload: Bytes) -> Result<(), ApiMisuse> {
         if self.is_closed {
             return Err(ApiMisuse::ConnectionClosed);

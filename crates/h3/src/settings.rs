@@ -85,8 +85,8 @@ impl Settings {
         let limit = |settings: &Self| settings.max_field_section_size.unwrap_or(u64::MAX);
         limit(self) < limit(remembered)
             || self.qpack_blocked_streams < remembered.qpack_blocked_streams
-            || self.enable_connect_protocol < remembered.enable_connect_protocol
-            || self.h3_datagram < remembered.h3_datagram
+            || (remembered.enable_connect_protocol && !self.enable_connect_protocol)
+            || (remembered.h3_datagram && !self.h3_datagram)
             // RFC 9204 §3.2.3 asks for the very value, as the table may be in use, unless it was zero.
             || (remembered.qpack_max_table_capacity != 0
                 && self.qpack_max_table_capacity != remembered.qpack_max_table_capacity)

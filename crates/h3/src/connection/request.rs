@@ -145,11 +145,14 @@ impl RequestStream {
         if !self.sending.is_open() {
             return Ok(());
         }
+        if !self.is_announced(shared.role) {
+            // A request that nobody wants answered is not worth reading.
+            self.reset(Code::RequestCancelled, shared);
+            return self.count_given_up(shared);
+        }
         self.sending = Sending::Abandoned;
         shared.output.reset(self.id, Code::RequestCancelled);
-        if self.is_announced(shared.role) {
-            shared.events.push_back(Event::Stopped { id: self.id, code });
-        }
+        shared.events.push_back(Event::Stopped { id: self.id, code });
         if self.receiving == Receiving::Abandoned { Ok(()) } else { self.count_given_up(shared) }
     }
 

@@ -180,3 +180,30 @@ fn a_large_section_survives_the_longer_length() {
     };
     assert_eq!(head.headers["x-large"], value);
 }
+#[test]
+fn repeated_requests_use_the_dynamic_table() {
+    let mut pair = Pair::new(Config::default(), Config::default());
+    let head = request(Method::GET, &[("user-agent", "a-rather-long-name-of-a-client/1.0")]);
+    let mut sizes = Vec::new();
+    for n in 0..4 {
+        let id = StreamId(n * 4);
+        pair.client.send_request(id, &head, true).unwrap();
+        let mut size = 0;
+        while let Some(command) = pair.client.poll_command() {
+            if let Command::Write { id: stream, data, .. } = &command
+                && *stream == id
+            {
+                size += data.len();
+            }
+            deliver(&command, &mut pair.server).unwrap();
+        }
+        sizes.push(size);
+        pair.exchange();
+        let seen = events(&mut pair.server);
+        let [Event::Request { head: seen, fin: true, .. }] = seen.as_slice() else {
+            panic!("{seen:?}")
+        };
+        assert_eq!(seen.headers, head.headers);
+    }
+    assert!(sizes.last() < sizes.first(), "no table was used: {sizes:?}");
+}
