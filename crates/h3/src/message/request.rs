@@ -282,6 +282,3 @@ pub(crate) fn to_send(head: &RequestHead) -> impl Iterator<Item = FieldRef<'_>> 
 fn line<'a>(name: &'static str, value: Option<&'a [u8]>) -> Option<FieldRef<'a>> {
     value.map(|value| FieldRef { name: name.as_bytes(), value, sensitive: false })
 }
-
-#[cfg(test)]
-mod tests;

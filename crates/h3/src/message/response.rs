@@ -88,6 +88,3 @@ pub(crate) fn to_send(head: &ResponseHead) -> impl Iterator<Item = FieldRef<'_>>
         FieldRef { name: b":status", value: head.status.as_str().as_bytes(), sensitive: false };
     std::iter::once(status).chain(fields::to_send(&head.headers))
 }
-
-#[cfg(test)]
-mod tests;
