@@ -97,7 +97,7 @@ impl Shared {
 
     /// Nobody will decode what is left of this stream.
     pub(super) fn cancel_sections(&mut self, id: StreamId) {
-        // req: 9204-2.2.2.2-cancel
+        // req: 9204-2.2.2.2-cancellation
         self.decoder.cancel(id.0);
         self.send_decoder_instructions();
     }

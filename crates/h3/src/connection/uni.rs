@@ -38,7 +38,7 @@ impl UniStream {
         match self {
             // req: 9114-6.2.1-control-stays-open
             Self::Control => Some(PeerMisbehaved::ControlStreamClosed),
-            // req: 9204-4.2-streams-stay-open
+            // req: 9204-4.2-streams-not-closed
             Self::Encoder => Some(PeerMisbehaved::EncoderStreamClosed),
             Self::Decoder => Some(PeerMisbehaved::DecoderStreamClosed),
             // req: 9114-6.2-closed-without-type
@@ -95,7 +95,7 @@ impl UniStreams {
             (CONTROL, _) => {
                 (&mut self.control, UniStream::Control, PeerMisbehaved::ControlStreamTwice)
             }
-            // req: 9204-4.2-one-of-each
+            // req: 9204-4.2-streams-once
             (QPACK_ENCODER, _) => {
                 (&mut self.encoder, UniStream::Encoder, PeerMisbehaved::EncoderStreamTwice)
             }

@@ -158,7 +158,7 @@ fn stream_cases() -> Cases {
             Code::StreamCreationError,
             uni_to_server(&[(2, &[0x00], false), (6, &[0x00], false)]),
         ),
-        // req: 9204-4.2-one-of-each
+        // req: 9204-4.2-streams-once
         (
             Rule::EncoderStreamTwice,
             Code::StreamCreationError,
@@ -197,7 +197,7 @@ fn stream_cases() -> Cases {
             Code::ClosedCriticalStream,
             uni_to_server(&[(2, &[0x00, 0x04, 0x00], true)]),
         ),
-        // req: 9204-4.2-streams-stay-open
+        // req: 9204-4.2-streams-not-closed
         (
             Rule::EncoderStreamClosed,
             Code::ClosedCriticalStream,

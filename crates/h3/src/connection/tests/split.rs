@@ -11,7 +11,7 @@ type Script = Vec<(StreamId, Vec<u8>, bool)>;
 fn digest(connection: &mut Connection) -> (Vec<String>, Vec<Command>) {
     let mut out: Vec<String> = Vec::new();
     let mut content: Option<(StreamId, Vec<u8>)> = None;
-    let mut flush = |content: &mut Option<(StreamId, Vec<u8>)>, out: &mut Vec<String>| {
+    let flush = |content: &mut Option<(StreamId, Vec<u8>)>, out: &mut Vec<String>| {
         if let Some((id, data)) = content.take() {
             out.push(format!("{id:?} data {data:?}"));
         }
