@@ -8,6 +8,9 @@ use std::process::ExitCode;
 
 mod bench;
 mod compliance;
+mod deny;
+mod fuzz;
+mod test;
 
 const USAGE: &str = "\
 usage: cargo xtask VERB
@@ -27,6 +30,8 @@ fn main() -> ExitCode {
     let outcome = match verb.as_str() {
         "bench" => bench::run(rest),
         "compliance" => compliance::run(rest),
+        "fuzz" => fuzz::run(rest),
+        "test" => return test::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())
@@ -51,4 +56,12 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 /// The root of the workspace, wherever cargo was called from.
 fn workspace_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+/// Where cargo builds, as cargo itself decides it.
+fn target_directory() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => workspace_root().join(folder),
+        None => workspace_root().join("target"),
+    }
 }
