@@ -495,7 +495,7 @@ impl State {
                     }
                 }
                 Command::Reset { id, code } => {
-                    quic.reset(sterna_quic::StreamId(id.0), code.value())
+                    quic.reset(sterna_quic::StreamId(id.0), code.value());
                 }
                 Command::StopSending { id, code } => {
                     quic.stop_sending(sterna_quic::StreamId(id.0), code.value());

@@ -70,8 +70,8 @@ fn alt_svc_names_the_port_on_every_version() {
 #[test]
 fn alt_svc_is_silent_without_http3() {
     run(async {
-        let mut config = sterna_net::server::Config::default();
-        config.http3 = false;
+        let config =
+            sterna_net::server::Config { http3: false, ..sterna_net::server::Config::default() };
         let world = World::with(config);
         let hello = request("GET", world.address, "/", full(""));
         let response = world.http1().await.send_request(hello).await.unwrap();

@@ -47,6 +47,13 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
 /// No test waits for anything this long unless it has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Waits for what the server does in its own time.
+pub(crate) async fn settled(mut look: impl FnMut() -> bool) {
+    while !look() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
 /// A server on loopback, with what its clients must trust.
 pub(crate) struct World {
     pub(crate) running: Running,

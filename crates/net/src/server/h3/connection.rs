@@ -18,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use rustc_hash::FxHashSet;
-use sterna_h3::{Code, Role, StreamId};
+use sterna_h3::{Code, Error, Role, StreamId};
 use sterna_quic::{Dir, Read};
 
 use super::{
@@ -307,9 +307,13 @@ impl<S: HttpService> Connection<S> {
 
     fn deliver(&mut self, id: sterna_quic::StreamId, data: Option<Bytes>, fin: bool, now: Instant) {
         let (Some(data), Phase::Open(http)) = (data, &mut self.phase) else { return };
-        if let Err(error) = http.handle_stream(h3_id(id), data, fin) {
-            self.dispatch.counters.protocol_errors.increment();
-            tracing::debug!(%error, "HTTP/3 connection is closed");
+        match http.handle_stream(h3_id(id), data, fin) {
+            // Closed: it was told before, and the command that closes waits.
+            Ok(()) | Err(Error::Closed) => {}
+            Err(error) => {
+                self.dispatch.counters.protocol_errors.increment();
+                tracing::debug!(%error, "HTTP/3 connection is closed");
+            }
         }
         self.take_events(now);
     }
