@@ -64,14 +64,16 @@ fn new_connections_are_refused_while_it_drains() {
     run(async {
         let world = World::start();
         let client = world.http3().await;
-        client.start_get("/slow/1000");
+        client.start_get("/never");
         settled(|| world.running.counters().active_requests == 1).await;
         world.running.shutdown(LONG);
         while tokio::net::TcpStream::connect(world.address).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let late = world.http3().await;
-        assert!(late.shared().closed.is_some() && !late.shared().connected);
+        // UDP hears of it in the same moment, perhaps after TCP.
+        while world.http3().await.shared().connected {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     });
 }
 

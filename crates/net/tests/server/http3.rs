@@ -1,6 +1,6 @@
 //! What only HTTP/3 has: many streams, cancellation by stream, malformed messages.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::sync::atomic::Ordering;
 
 use http::StatusCode;
 use sterna_net::server::Config;
