@@ -77,9 +77,10 @@ pub struct Recorders {
 impl Recorders {
     /// A recorder for one worker.
     pub fn make(&self) -> Recorder {
-        let lane = Arc::<Lane>::default();
+        let (pending, dropped) = Default::default();
+        let lane = Arc::new(Lane { pending, dropped, writer: self.writer.clone() });
         lock(&self.shared.lanes).push(Arc::clone(&lane));
-        Recorder { lane, writer: self.writer.clone() }
+        Recorder { lane }
     }
 }
 
@@ -87,7 +88,6 @@ impl Recorders {
 #[derive(Clone, Debug)]
 pub struct Recorder {
     lane: Arc<Lane>,
-    writer: Thread,
 }
 
 impl Recorder {
@@ -103,17 +103,18 @@ impl Recorder {
         format(lines, clock);
         drop(pending);
         if was_empty {
-            self.writer.unpark();
+            self.lane.writer.unpark();
         }
     }
 }
 
 /// The way from one worker to the writer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lane {
     /// Shared with nobody but the writer, and by that for no longer than a swap.
     pending: Mutex<Pending>,
     dropped: AtomicU64,
+    writer: Thread,
 }
 
 #[derive(Debug, Default)]

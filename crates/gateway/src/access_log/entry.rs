@@ -11,9 +11,11 @@
 //! secrets are.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{Method, StatusCode, Uri};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode};
 use sterna_net::RequestContext;
 
 use super::Recorder;
@@ -34,7 +36,8 @@ pub(crate) struct Entry {
 struct Line {
     time: SystemTime,
     method: Method,
-    uri: Uri,
+    /// None for the few targets that are no path, such as that of CONNECT.
+    target: Option<PathAndQuery>,
     status: Option<StatusCode>,
     bytes: u64,
     is_whole: bool,
@@ -48,7 +51,7 @@ impl Entry {
             line: Line {
                 time: SystemTime::now(),
                 method: request.method().clone(),
-                uri: request.uri().clone(),
+                target: request.uri().path_and_query().cloned(),
                 status: None,
                 bytes: 0,
                 is_whole: false,
@@ -91,15 +94,16 @@ impl Line {
         to.push(b' ');
         match context {
             Some(context) => {
-                // Writing to a `Vec` does not fail.
-                let _ = write!(to, "{} {}", context.peer_address(), context.protocol().as_str());
+                push_address(context.peer_address(), to);
+                to.push(b' ');
+                to.extend_from_slice(context.protocol().as_str().as_bytes());
             }
             None => to.extend_from_slice(b"- -"),
         }
         to.push(b' ');
         push_escaped(self.method.as_str().as_bytes(), to);
         to.push(b' ');
-        push_escaped(self.uri.path().as_bytes(), to);
+        push_escaped(self.target.as_ref().map_or("", PathAndQuery::path).as_bytes(), to);
         to.push(b' ');
         match self.status {
             Some(status) => to.extend_from_slice(status.as_str().as_bytes()),
@@ -115,6 +119,24 @@ impl Line {
             None => to.push(b'-'),
         }
         to.extend_from_slice(if self.is_whole { b"\n" } else { b" cut\n" });
+    }
+}
+
+/// By hand for IPv4, which is most of them: the machinery of formatting costs as much as the rest of a
+/// line.
+fn push_address(address: SocketAddr, to: &mut Vec<u8>) {
+    match address {
+        SocketAddr::V4(address) => {
+            for (octet, end) in address.ip().octets().into_iter().zip(*b"...:") {
+                push_padded(octet.into(), 1, to);
+                to.push(end);
+            }
+            push_padded(address.port().into(), 1, to);
+        }
+        SocketAddr::V6(address) => {
+            // Writing to a `Vec` does not fail.
+            let _ = write!(to, "{address}");
+        }
     }
 }
 
@@ -154,7 +176,7 @@ mod tests {
         Line {
             time: UNIX_EPOCH,
             method: Method::GET,
-            uri: Uri::from_static("/a/b?secret=1"),
+            target: Some(PathAndQuery::from_static("/a/b?secret=1")),
             status: Some(StatusCode::OK),
             bytes: 1024,
             is_whole: true,
@@ -185,6 +207,15 @@ mod tests {
         let line = Line { status: None, bytes: 0, is_whole: false, ..line() };
         let expected = "1970-01-01T00:00:00.000Z - - GET /a/b - 0 1.412ms rtt=- cut\n";
         assert_eq!(written(&line), expected);
+    }
+
+    #[test]
+    fn addresses_are_written_as_the_standard_library_does() {
+        for text in ["127.0.0.1:80", "255.10.0.99:65535", "[::1]:443", "[2001:db8::a]:1"] {
+            let mut to = Vec::new();
+            push_address(text.parse().expect("an address"), &mut to);
+            assert_eq!(to, text.as_bytes());
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Pure: a field value and a length in, the part to send out. Whether the field applies at all
 //! (method, `If-Range`) is decided by the caller.
 
+use std::ops::RangeInclusive;
+
 /// What a `Range` field asks of a representation of a known length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Selection {
@@ -25,6 +27,11 @@ impl Part {
     /// How many bytes the part has; never zero.
     pub(super) fn len(self) -> u64 {
         self.last - self.first + 1
+    }
+
+    /// The part as indices into content in memory; `None` if it is larger than that can be.
+    pub(super) fn range(self) -> Option<RangeInclusive<usize>> {
+        Some(usize::try_from(self.first).ok()?..=usize::try_from(self.last).ok()?)
     }
 
     /// The value of `Content-Range` for this part of `total` bytes.

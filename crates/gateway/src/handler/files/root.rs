@@ -15,9 +15,10 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, io};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat, openat2};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, open, openat, openat2, statat};
 use rustix::io::Errno;
 
+use super::document::Identity;
 use crate::error::Error;
 
 /// A directory whose files may be served.
@@ -70,6 +71,15 @@ impl Root {
         let (shared, name) = (Arc::clone(&self.shared), name.to_owned());
         let opened = tokio::task::spawn_blocking(move || shared.open(&name));
         opened.await.map_err(|cause| Error::Io(cause.into()))?.map_err(refused)
+    }
+
+    /// Which file `name` leads to, if to any.
+    ///
+    /// This opens nothing and may look outside: it tells only whether a file that was opened before is
+    /// still the one behind its name.
+    pub(super) fn identity(&self, name: &[u8]) -> Option<Identity> {
+        let found = statat(&self.shared.dir, OsStr::from_bytes(name), AtFlags::empty());
+        found.ok().map(|stat| Identity::of(&stat))
     }
 }
 

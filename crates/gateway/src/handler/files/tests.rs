@@ -4,9 +4,13 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use http::header::{ALLOW, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE};
+use http::header::{
+    ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+};
 use http_body_util::BodyExt;
 
 use super::*;
@@ -49,15 +53,8 @@ impl Site {
     }
 
     async fn request(&self, method: Method, path: &str, fields: &[(HeaderName, &str)]) -> Answer {
-        let mut request = http::Request::builder().method(method).uri(path);
-        for (name, value) in fields {
-            request = request.header(name, *value);
-        }
-        let request = request.body(sterna_net::Body::empty()).expect("a request");
-        let answer = self.files().handle(request).await;
-        let (head, body) = answer.unwrap_or_else(Error::into_response).into_parts();
-        let body = body.collect().await.expect("whole").to_bytes().to_vec();
-        Answer { status: head.status.as_u16(), headers: head.headers, body }
+        let answer = self.files().handle(request(method, path, fields)).await;
+        Answer::of(answer.unwrap_or_else(Error::into_response)).await
     }
 
     async fn fetch(&self, path: &str, fields: &[(HeaderName, &str)]) -> Answer {
@@ -77,6 +74,15 @@ fn big() -> Vec<u8> {
     (0..3 * CHUNK + 17).map(|at| (at * 13 + 5) as u8).collect()
 }
 
+fn request(method: Method, path: &str, fields: &[(HeaderName, &str)]) -> Request {
+    let mut request = http::Request::builder().method(method).uri(path);
+    for (name, value) in fields {
+        request = request.header(name, *value);
+    }
+    request.body(sterna_net::Body::empty()).expect("a request")
+}
+
+#[derive(Debug, PartialEq, Eq)]
 struct Answer {
     status: u16,
     headers: HeaderMap,
@@ -84,6 +90,12 @@ struct Answer {
 }
 
 impl Answer {
+    async fn of(response: Response) -> Self {
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.expect("whole").to_bytes().to_vec();
+        Self { status: head.status.as_u16(), headers: head.headers, body }
+    }
+
     fn field(&self, name: HeaderName) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
     }
@@ -347,5 +359,31 @@ async fn names_at_the_limits_of_the_file_system_are_404() {
     let (long, deep) = (format!("/{}", "a".repeat(256)), "/a".repeat(4096));
     for path in [long, deep] {
         assert_eq!(site.fetch(&path, &[]).await.status, 404);
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_answers_as_the_file_system_does() {
+    let site = Site::new();
+    let files = site.files();
+    let stat = rustix::fs::stat(site.outer.join("site/a.txt")).expect("there");
+    let document = Document::new(&stat, b"a.txt");
+    let kept = Kept::new(b"a.txt".to_vec(), document, "0123456789".into());
+    let whole = site.fetch("/a.txt", &[]).await;
+    let etag = whole.field(ETAG);
+    let requests: [&[(HeaderName, &str)]; 8] = [
+        &[],
+        &[(RANGE, "bytes=2-5")],
+        &[(RANGE, "bytes=-1")],
+        &[(RANGE, "bytes=10-")],
+        &[(IF_NONE_MATCH, etag)],
+        &[(IF_MATCH, "\"other\"")],
+        &[(IF_RANGE, etag), (RANGE, "bytes=0-0")],
+        &[(IF_RANGE, "\"other\""), (RANGE, "bytes=0-0")],
+    ];
+    for fields in requests {
+        let request = request(Method::GET, "/a.txt", fields);
+        let opened = Answer::of(files.open(&request).await.expect("a response")).await;
+        assert_eq!(Answer::of(kept.answer(&request)).await, opened, "{fields:?}");
     }
 }
