@@ -252,6 +252,7 @@ impl Connection {
 
     /// Server, after a whole response: asks the peer to stop an upload that is not needed (H3_NO_ERROR, RFC 9114 §4.1).
     pub fn stop_reading(&mut self, id: StreamId, code: Code) {
+        // req: 9114-4.1-stop-upload
         if let Entry::Occupied(mut entry) = self.requests.entry(id)
             && !self.is_closed
         {
@@ -283,6 +284,7 @@ impl Connection {
         if !self.shared.config.enable_datagrams || !is_enabled_by_peer {
             return Err(ApiMisuse::DatagramsNotNegotiated);
         }
+        // req: 9297-2.1-not-before-stream
         if !self.requests.contains_key(&id) {
             return Err(ApiMisuse::StreamClosed);
         }
@@ -300,6 +302,8 @@ impl Connection {
         if self.is_closed {
             return;
         }
+        // req: 9114-5.2-two-steps
+        // req: 9114-5.2-send-no-increase
         let id = match (self.shutdown, self.shared.role) {
             (Shutdown::Running, Role::Server) => {
                 self.shutdown = Shutdown::Announced;
@@ -326,6 +330,8 @@ impl Connection {
     /// Call it before anything is sent; they hold until the server's SETTINGS arrive, which must not be less.
     pub fn remember_settings(&mut self, settings: Settings) {
         if self.shared.role == Role::Client && self.shared.peer.is_none() {
+            // req: 9114-7.2.4.2-comply-in-early-data
+            self.shared.max_section_at_peer = settings.max_field_section_size;
             self.remembered = Some(settings);
         }
     }
@@ -363,6 +369,7 @@ impl Connection {
         let grease = self.shared.config.grease;
         let out = self.shared.output.buffer(control);
         varint::write(uni::CONTROL, out);
+        // req: 9114-6.2-critical-first
         // req: 9114-7.2.4-send-first
         settings.write(grease, out);
         if grease {
@@ -402,6 +409,7 @@ impl Connection {
             && id >= first
         {
             // req: 9114-5.2-reject-later-requests
+            // req: 9114-4.1.1-rejected-means-untouched
             self.shared.counters.rejected += 1;
             self.shared.abort(id, true, true, Code::RequestRejected);
             self.shared.budget.waste(EXTRA)?;
@@ -421,6 +429,7 @@ impl Connection {
         let stream = entry.get_mut();
         match input(stream, &mut self.shared) {
             Ok(()) => {}
+            // req: 9114-4.1.2-malformed-is-stream-error
             Err(rule) => match rule.scope() {
                 Scope::Stream => stream.on_misbehaviour(rule, &mut self.shared)?,
                 Scope::Connection => return Err(rule),
@@ -509,6 +518,7 @@ impl Connection {
         self.shared
             .encoder
             .set_peer_limits(settings.qpack_max_table_capacity, settings.qpack_blocked_streams);
+        self.shared.max_section_at_peer = settings.max_field_section_size;
         self.shared.peer = Some(settings.clone());
         self.shared.events.push_back(Event::Settings(settings));
         Ok(())
@@ -556,10 +566,13 @@ impl Connection {
         if self.peer_goaway.is_some() {
             return Err(ApiMisuse::GoingAway);
         }
+        // req: 9114-4.1-one-request
         if !id.is_request() || self.requests.contains_key(&id) {
             return Err(ApiMisuse::NotRequestStream);
         }
+        // Nothing else waits for SETTINGS.
         // req: 9220-3-client-waits-for-setting
+        // req: 9114-7.2.4.2-no-waiting
         let peer = self.shared.peer.as_ref().or(self.remembered.as_ref());
         if head.protocol.is_some() && !peer.is_some_and(|peer| peer.enable_connect_protocol) {
             return Err(ApiMisuse::ExtendedConnectNotEnabled);

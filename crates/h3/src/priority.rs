@@ -31,6 +31,8 @@ impl Priority {
     pub fn parse(field: &[u8]) -> Self {
         let mut priority = Self::default();
         let parsed = dictionary::parse(field, |key, value| match (key, value) {
+            // req: 9218-4.1-urgency
+            // req: 9218-4-ignore-unknown-parameters
             // A later member with the same key replaces the earlier one, so it also restores the default.
             (b"u", dictionary::Value::Integer(urgency)) => {
                 priority.urgency = u8::try_from(urgency).ok().filter(|u| *u <= 7).unwrap_or(3);
@@ -141,6 +143,8 @@ mod tests {
             ("u=1, x=(a", priority(3, false)),
         ];
         // req: 9218-5-ignore-broken
+        // req: 9218-4.1-urgency
+        // req: 9218-4-ignore-unknown-parameters
         for (field, expected) in cases {
             assert_eq!(Priority::parse(field.as_bytes()), expected, "{field:?}");
         }

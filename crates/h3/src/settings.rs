@@ -104,6 +104,7 @@ impl Settings {
             // req: 9114-7.2.4.1-http2-settings
             0x00 | 0x02..=0x05 => return Err(PeerMisbehaved::Http2Setting),
             // req: 9114-7.2.4-ignore-unknown
+            // req: 9114-7.2.4.1-ignore-reserved
             _ => {}
         }
         Ok(())

@@ -24,6 +24,7 @@ impl Budget {
     ///
     /// # Errors
     /// [`PeerMisbehaved::Flood`] when nothing is left.
+    // req: 9114-10.5-useless-frames
     pub(super) const fn waste(&mut self, bytes: u64) -> Result<(), PeerMisbehaved> {
         if self.bytes.spend(bytes) { Ok(()) } else { Err(PeerMisbehaved::Flood) }
     }
@@ -37,6 +38,7 @@ impl Budget {
     ///
     /// # Errors
     /// [`PeerMisbehaved::RapidReset`] when nothing is left.
+    // req: 9114-10.5-rapid-reset
     pub(super) const fn give_up(&mut self) -> Result<(), PeerMisbehaved> {
         if self.resets.spend(1) { Ok(()) } else { Err(PeerMisbehaved::RapidReset) }
     }

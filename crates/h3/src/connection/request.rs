@@ -150,6 +150,8 @@ impl RequestStream {
             self.reset(Code::RequestCancelled, shared);
             return self.count_given_up(shared);
         }
+        // The other half goes on.
+        // req: 9114-4.1-keep-response
         self.sending = Sending::Abandoned;
         shared.output.reset(self.id, Code::RequestCancelled);
         shared.events.push_back(Event::Stopped { id: self.id, code });
@@ -247,6 +249,8 @@ impl RequestStream {
             }
             FrameType::Unknown => {
                 // req: 9114-9-ignore-unknown-frames
+                // req: 9114-7.2.8-reserved-frames
+                // req: 9114-4.1-extension-frames
                 shared.count_unknown_frame()?;
                 self.frames.choose(Payload::Skip);
             }
@@ -291,6 +295,8 @@ impl RequestStream {
                 return self.on_oversized_section(shared).map(|()| Progress::Read);
             }
         }
+        // No event before the whole section was checked.
+        // req: 9114-4.1.2-malformed-not-forwarded
         let (mut head, length) = builder.finish(shared.config.enable_connect_protocol)?;
         self.asked = Asked::by(&head);
         self.receiving = match self.asked {
@@ -395,6 +401,7 @@ impl RequestStream {
 
     /// RFC 9114 §4.2.2: a server may still answer 431; anything else ends the stream.
     fn on_oversized_section(&mut self, shared: &mut Shared) -> Result<(), PeerMisbehaved> {
+        // req: 9114-4.2.2-too-large
         shared.counters.oversized_sections += 1;
         if self.is_announced(shared.role) {
             return Err(PeerMisbehaved::FieldSectionTooLarge);

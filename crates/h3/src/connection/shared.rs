@@ -26,6 +26,8 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     /// The peer's SETTINGS, once they came.
     pub(super) peer: Option<Settings>,
+    /// SETTINGS_MAX_FIELD_SECTION_SIZE of the peer, or as remembered for 0-RTT.
+    pub(super) max_section_at_peer: Option<u64>,
     /// What waits behind blocked sections, in bytes.
     pub(super) blocked_bytes: usize,
     /// Priorities of requests that have not come.
@@ -58,6 +60,7 @@ impl Shared {
             config,
             counters: Counters::default(),
             peer: None,
+            max_section_at_peer: None,
             blocked_bytes: 0,
             early_priorities: EarlyPriorities::default(),
             encoder_stream,
@@ -75,7 +78,7 @@ impl Shared {
         lines: impl Fn() -> I,
     ) -> Result<(), ApiMisuse> {
         // req: 9114-4.2.2-peer-limit
-        if let Some(limit) = self.peer.as_ref().and_then(|peer| peer.max_field_section_size)
+        if let Some(limit) = self.max_section_at_peer
             && fields::size(lines()) > limit
         {
             return Err(ApiMisuse::FieldSectionTooLarge);
@@ -140,6 +143,7 @@ impl EarlyPriorities {
     /// Keeps a value, unless there are too many: then its request has to do with its own field.
     pub(super) fn put(&mut self, id: StreamId, priority: Priority) {
         // req: 9218-7.2-buffer-bounded
+        // req: 9218-7-newest-wins
         if self.0.len() < MAX_EARLY_PRIORITIES || self.0.contains_key(&id) {
             self.0.insert(id, priority);
         }
@@ -161,6 +165,7 @@ mod tests {
     #[test]
     fn early_priorities_have_a_bound_and_the_newest_counts() {
         // req: 9218-7.2-buffer-bounded
+        // req: 9218-7-newest-wins
         let urgency = |urgency| Priority { urgency, incremental: false };
         let mut early = EarlyPriorities::default();
         let ids: Vec<_> = (0..=MAX_EARLY_PRIORITIES as u64).map(|n| StreamId(n * 4)).collect();

@@ -107,6 +107,7 @@ impl UniStreams {
             // req: 9114-4.6-push-within-limit
             (PUSH, Role::Client) => return Err(PeerMisbehaved::PushStreamNotAllowed),
             // req: 9114-6.2-unknown-types
+            // req: 9114-6.2.3-reserved-types
             _ => return Ok(UniStream::Unknown),
         };
         match place.replace(id) {

@@ -141,7 +141,9 @@ impl Trailers {
 
     fn try_push(&mut self, field: Field) -> Result<(), PeerMisbehaved> {
         match Name::of(&field)? {
+            // A second head would be here.
             // req: 9114-4.3-no-pseudo-in-trailers
+            // req: 9114-4.1-one-response
             Name::Pseudo(_) => Err(PeerMisbehaved::PseudoInTrailers),
             // What frames or routes the message must not change after it was acted on.
             Name::Regular(CONTENT_LENGTH | HOST) => Err(PeerMisbehaved::ForbiddenTrailer),
@@ -176,6 +178,7 @@ fn check_connection_specific(name: &HeaderName, field: &Field) -> Result<(), Pee
         return Ok(());
     }
     // req: 9114-4.2-connection-specific
+    // req: 9114-4.1-no-transfer-codings
     if is_connection_specific(name.as_str()) {
         return Err(PeerMisbehaved::ConnectionSpecificField);
     }

@@ -83,6 +83,7 @@ impl RequestBuilder {
             check_host(&headers, &authority)?;
             (None, Some(authority), None)
         } else {
+            // req: 9220-3-target
             let (scheme, path) = target(&method, self.scheme, self.path)?;
             (Some(scheme), Some(authority(self.authority, &headers)?), Some(path))
         };

@@ -101,6 +101,8 @@ impl RequestStream {
 
     fn enter(&mut self, sending: Sending, shared: &mut Shared) {
         self.sending = sending;
+        // req: 9114-4.1-client-ends-stream
+        // req: 9114-4.1-server-ends-stream
         if sending == Sending::Ended {
             shared.output.finish(self.id);
             if shared.role == Role::Server {

@@ -14,6 +14,8 @@ fn ask(pair: &mut Pair, head: &RequestHead) -> RequestHead {
 
 #[test]
 fn a_get_is_answered() {
+    // req: 9114-4.1-client-ends-stream
+    // req: 9114-4.1-server-ends-stream
     let mut pair = Pair::new(Config::default(), Config::default());
     let seen = ask(&mut pair, &request(Method::GET, &[("user-agent", "tern"), ("x-own", "1")]));
     assert_eq!(seen.method, Method::GET);

@@ -70,6 +70,9 @@ fn a_plain_connect_has_authority_alone() {
 fn datagrams_reach_the_request_that_they_name() {
     let mut pair = tunnel();
     let payload = Bytes::from_static(b"datagram");
+    // req: 9297-2.1-not-before-stream
+    let refused = pair.client.send_datagram(StreamId(4), payload.clone());
+    assert_eq!(refused, Err(ApiMisuse::StreamClosed));
     pair.client.send_datagram(FIRST, payload.clone()).unwrap();
     pair.exchange();
     let seen = events(&mut pair.server);
@@ -110,8 +113,25 @@ fn remembered_settings_allow_what_they_say_before_the_peers_arrive() {
     let head = extended_connect("websocket");
     let refused = client.send_request(FIRST, &head, false);
     assert_eq!(refused, Err(ApiMisuse::ExtendedConnectNotEnabled));
-    client.remember_settings(Settings { enable_connect_protocol: true, ..Settings::default() });
+    client.remember_settings(Settings {
+        enable_connect_protocol: true,
+        max_field_section_size: Some(300),
+        ..Settings::default()
+    });
     client.send_request(FIRST, &head, false).unwrap();
+    // req: 9114-7.2.4.2-comply-in-early-data
+    let mut large = get();
+    large.headers.insert("x-large", HeaderValue::from_str(&"v".repeat(300)).unwrap());
+    let refused = client.send_request(StreamId(4), &large, true);
+    assert_eq!(refused, Err(ApiMisuse::FieldSectionTooLarge));
+}
+
+#[test]
+fn a_client_asks_without_waiting_for_settings() {
+    // req: 9114-7.2.4.2-no-waiting
+    let mut client = client(Config::default());
+    client.send_request(FIRST, &get(), true).unwrap();
+    assert_eq!(client.peer_settings(), None);
 }
 
 #[test]

@@ -19,6 +19,7 @@ fn is_alive(server: &mut Connection, id: StreamId) -> bool {
 
 #[test]
 fn opening_bytes_are_stream_types_and_settings() {
+    // req: 9114-6.2-critical-first
     // req: 9114-7.2.4-send-first
     // req: 9114-7.2.4.1-send-grease
     let mut server = Connection::new(
@@ -130,6 +131,7 @@ fn a_whole_response_may_stop_the_upload() {
 
 #[test]
 fn a_client_hears_that_its_upload_is_not_needed_and_keeps_the_response() {
+    // req: 9114-4.1-keep-response
     let mut client = client(Config::default());
     client.send_request(FIRST, &request(Method::POST, &[]), false).unwrap();
     client.handle_stream(FIRST, bytes(&[&headers(&[(":status", "200")])]), true).unwrap();
@@ -171,6 +173,9 @@ fn all_orders_of_short_lives_leave_nothing_behind() {
 
 #[test]
 fn a_server_goes_away_in_two_steps() {
+    // req: 9114-5.2-two-steps
+    // req: 9114-5.2-send-no-increase
+    // req: 9114-4.1.1-rejected-means-untouched
     // req: 9114-5.2-reject-later-requests
     let mut server = server_with_request(&[&headers(&GET)], true);
     commands(&mut server);
@@ -218,6 +223,7 @@ fn a_client_goes_away_once() {
 
 #[test]
 fn misuse_sends_nothing() {
+    // req: 9114-4.1-one-request
     let ok = response(StatusCode::OK, &[]);
     let mut pair = Pair::new(Config::default(), Config::default());
     let client = &mut pair.client;

@@ -349,6 +349,7 @@ fn control_cases() -> Cases {
             Code::ExcessiveLoad,
             uni_to_server(&[(2, &[0x00, 0x04, 0x50, 0x01], false)]),
         ),
+        // req: 9114-10.5-useless-frames
         (Rule::Flood, Code::ExcessiveLoad, to_server_control(&[&updates])),
     ]
 }
@@ -465,6 +466,7 @@ fn message_cases() -> Cases {
         message(Rule::PaddedValue, raw_line(b"own", b" a")),
         message(Rule::PaddedValue, raw_line(b"own", b"a\t")),
         // req: 9114-4.2-connection-specific
+        // req: 9114-4.1-no-transfer-codings
         message(Rule::ConnectionSpecificField, get_with(&[("connection", "close")])),
         message(Rule::ConnectionSpecificField, get_with(&[("keep-alive", "1")])),
         message(Rule::ConnectionSpecificField, get_with(&[("proxy-connection", "close")])),
@@ -485,6 +487,7 @@ fn message_cases() -> Cases {
         ),
         message(Rule::PseudoAfterField, response_of(&[("x", "y"), (":status", "200")])),
         // req: 9114-4.3-no-pseudo-in-trailers
+        // req: 9114-4.1-one-response
         message(Rule::PseudoInTrailers, to_server(&[&headers(&POST), &headers(&[(":path", "/")])])),
         message(
             Rule::PseudoInTrailers,
@@ -547,6 +550,9 @@ fn message_cases() -> Cases {
             Rule::ProtocolWithoutConnect,
             request_of(&[&GET[..], &[(":protocol", "websocket")]].concat()),
         ),
+        // req: 9220-3-target
+        message(Rule::MissingScheme, request_of(&[&websocket[..], &GET[2..]].concat())),
+        message(Rule::MissingPath, request_of(&[&websocket[..], &GET[1..3]].concat())),
         message(
             Rule::InvalidProtocol,
             request_of(
@@ -685,11 +691,14 @@ fn what_is_allowed_is_tolerated() {
     let grease = frame(0x21, b"grease");
     let allowed = [
         // req: 9114-9-ignore-unknown-frames
+        // req: 9114-7.2.8-reserved-frames
+        // req: 9114-4.1-extension-frames
         to_server(&[&grease, &headers(&GET), &grease, &data(b"x"), &grease]),
         to_server_control(&[&grease, &frame(frame::GOAWAY, &[5]), &frame(frame::GOAWAY, &[5])]),
         to_client_control(&[&frame(frame::GOAWAY, &[8]), &frame(frame::GOAWAY, &[4])]),
         to_server_control(&[&frame(frame::MAX_PUSH_ID, &[1]), &frame(frame::MAX_PUSH_ID, &[1])]),
         // req: 9114-6.2-unknown-types
+        // req: 9114-6.2.3-reserved-types
         uni_to_server(&[(2, &[0x21, 1, 2, 3], false), (6, &[0x40, 0x54], true)]),
         // req: 9114-6.2-closed-without-type
         uni_to_server(&[(2, &[], true), (6, &[0x40], true)]),
@@ -729,6 +738,8 @@ fn host_stands_in_for_authority() {
 
 #[test]
 fn other_streams_go_on_after_a_malformed_message() {
+    // req: 9114-4.1.2-malformed-is-stream-error
+    // req: 9114-4.1.2-malformed-not-forwarded
     let mut server = server(Config::default());
     server.handle_stream(FIRST, Bytes::from(headers(&GET)), false).unwrap();
     server.handle_stream(StreamId(4), Bytes::from(headers(&GET[1..])), true).unwrap();
