@@ -17,6 +17,9 @@ const DOCUMENTS: [&str; 7] = [
     "examples/README.md",
 ];
 
+/// What is named in documents, and made only when it is needed.
+const MADE: [&str; 3] = ["fuzz/artifacts", "fuzz/corpus", "specs/snapshot.txt"];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -53,7 +56,7 @@ fn every_path_that_a_document_names_exists() {
         let text = read(document);
         let spans = code_spans(&text).filter(|span| {
             let is_path = folders.iter().any(|folder| span.starts_with(folder));
-            is_path && !span.contains(['<', '…', ' '])
+            is_path && !span.contains(['<', '…', '*', ' ']) && !MADE.contains(span)
         });
         for path in spans {
             named += 1;
