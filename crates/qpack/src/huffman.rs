@@ -18,7 +18,10 @@ pub(crate) fn encoded_len(input: &[u8]) -> usize {
 /// Appends `input` in code, padded with ones.
 pub(crate) fn encode(input: &[u8], out: &mut impl BufMut) {
     let mut bits = 0u64;
-    let mut count = 0u32;
+    let mut count = 0;
+    // Written out by blocks, because each append to a buffer has its price.
+    let mut block = [0; 64];
+    let mut filled = 0;
     for &byte in input {
         let length = u32::from(LENGTHS[usize::from(byte)]);
         bits = (bits << length) | u64::from(CODES[usize::from(byte)]);
@@ -27,17 +30,19 @@ pub(crate) fn encode(input: &[u8], out: &mut impl BufMut) {
         if count >= 32 {
             count -= 32;
             let [.., a, b, c, d] = (bits >> count).to_be_bytes();
-            out.put_slice(&[a, b, c, d]);
+            block[filled..filled + 4].copy_from_slice(&[a, b, c, d]);
+            filled += 4;
+            if filled == block.len() {
+                out.put_slice(&block);
+                filled = 0;
+            }
         }
     }
-    while count >= 8 {
-        count -= 8;
-        out.put_u8((bits >> count).to_le_bytes()[0]);
-    }
-    if count > 0 {
-        let padded = (bits << (8 - count)) | (0xff >> count);
-        out.put_u8(padded.to_le_bytes()[0]);
-    }
+    out.put_slice(&block[..filled]);
+    let padding = count.next_multiple_of(8) - count;
+    let [.., a, b, c, d] = ((bits << padding) | ((1 << padding) - 1)).to_be_bytes();
+    let rest = count.div_ceil(8) as usize;
+    out.put_slice(&[a, b, c, d][4 - rest..]);
 }
 
 /// An upper bound on the decoded length of `encoded` bytes: the shortest code has 5 bits.
@@ -48,42 +53,52 @@ pub(crate) const fn max_decoded_len(encoded: usize) -> usize {
 /// Decodes one string, in any split of its bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Decoder {
-    /// Bits that are not yet decoded, from the top; zeros below them.
+    /// Bits that are not yet decoded, from the top.
     bits: u64,
     /// How many they are.
     count: u32,
 }
 
 impl Decoder {
-    /// Decodes `input` into the front of `out`; returns how many bytes were written.
+    /// Decodes `input` into the front of `out`; returns how many octets were written.
     ///
-    /// `out` has to hold [`max_decoded_len`] of `input`, and 6 more when an earlier call may have left bits behind.
+    /// If `out` is too small, decoding stops and returns one more than it holds. [`max_decoded_len`] of `input` is always
+    /// enough, with [`CARRIED`] more if an earlier call may have left bits behind.
     pub(crate) fn decode(
         &mut self,
         mut input: &[u8],
         out: &mut [u8],
     ) -> Result<usize, HuffmanRule> {
-        let mut written = 0;
+        let room = out.len();
+        let mut slots = out.iter_mut();
         loop {
-            if let Some((&word, rest)) = input.split_first_chunk::<4>() {
-                self.bits |= u64::from(u32::from_be_bytes(word)) << (32 - self.count);
-                self.count += 32;
-                input = rest;
-            } else if let Some((&byte, rest)) = input.split_first() {
-                self.bits |= u64::from(byte) << (56 - self.count);
-                self.count += 8;
-                input = rest;
-            } else {
-                return Ok(written);
-            }
-            // What is left is at most 29 bits, so that the next word fits.
-            while let Some((symbol, length)) = self.symbol()? {
-                self.bits <<= length;
-                self.count -= length;
-                if let Some(slot) = out.get_mut(written) {
-                    *slot = symbol;
+            self.refill(&mut input);
+            // As long as there are as many bits as are looked up, all that is found is there.
+            let (mut bits, mut count) = (self.bits, self.count);
+            while count >= LOOKUP_BITS {
+                let (symbol, length) = lookup(bits);
+                if length == 0 {
+                    break;
                 }
-                written += 1;
+                let Some(slot) = slots.next() else { return Ok(room + 1) };
+                *slot = symbol;
+                bits <<= length;
+                count -= length;
+            }
+            (self.bits, self.count) = (bits, count);
+            if count < LOOKUP_BITS && !input.is_empty() {
+                continue;
+            }
+            match self.symbol()? {
+                Some((symbol, length)) => {
+                    let Some(slot) = slots.next() else { return Ok(room + 1) };
+                    *slot = symbol;
+                    self.bits <<= length;
+                    self.count -= length;
+                }
+                None if input.is_empty() => return Ok(room - slots.len()),
+                // The code is longer than what is here, at most 29 bits, so that the next word fits.
+                None => {}
             }
         }
     }
@@ -98,16 +113,30 @@ impl Decoder {
         if self.bits != ones { Err(HuffmanRule::PaddingNotOnes) } else { Ok(()) }
     }
 
+    /// Takes as many bytes as are to be had, unless there are enough bits for any code.
+    fn refill(&mut self, input: &mut &[u8]) {
+        if self.count > 32 || input.is_empty() {
+            return;
+        }
+        let word = input.first_chunk().copied().unwrap_or_else(|| {
+            let mut word = [0; 8];
+            word[..input.len()].copy_from_slice(input);
+            word
+        });
+        // Bits of a byte that does not fit are set again, to the same, when it is taken.
+        self.bits |= u64::from_be_bytes(word) >> self.count;
+        let taken = ((63 - self.count) / 8).min(input.len().min(8) as u32);
+        self.count += 8 * taken;
+        *input = &input[taken as usize..];
+    }
+
     /// The next symbol and the length of its code, if all its bits are here.
     fn symbol(&self) -> Result<Option<(u8, u32)>, HuffmanRule> {
-        let [high, low, ..] = self.bits.to_be_bytes();
-        let top = usize::from(u16::from_be_bytes([high, low]) >> (16 - LOOKUP_BITS));
-        let entry = LOOKUP[top];
-        let length = u32::from(entry >> 8);
-        if length != 0 {
-            return Ok((length <= self.count).then(|| (entry.to_le_bytes()[0], length)));
+        match lookup(self.bits) {
+            (_, 0) => self.long_symbol(),
+            (_, length) if length > self.count => Ok(None),
+            found => Ok(Some(found)),
         }
-        self.long_symbol()
     }
 
     /// As [`Decoder::symbol`], for codes longer than [`LOOKUP_BITS`].
@@ -133,6 +162,14 @@ impl Decoder {
     }
 }
 
+/// What these bits begin with: a symbol and the length of its code, 0 if it is longer than [`LOOKUP_BITS`].
+fn lookup(bits: u64) -> (u8, u32) {
+    let [high, low, ..] = bits.to_be_bytes();
+    let top = usize::from(u16::from_be_bytes([high, low]) >> (16 - LOOKUP_BITS));
+    let [symbol, length] = LOOKUP[top].to_le_bytes();
+    (symbol, u32::from(length))
+}
+
 /// The codes of one length: consecutive numbers, for symbols in ascending order.
 #[derive(Clone, Copy)]
 struct Group {
@@ -141,6 +178,9 @@ struct Group {
     first_index: u16,
     symbols: u16,
 }
+
+/// How many symbols may end with the first byte of a call because of the bits that earlier calls left behind.
+pub(crate) const CARRIED: usize = 6;
 
 const SYMBOLS: usize = 257;
 const MAX_LENGTH: u32 = 30;

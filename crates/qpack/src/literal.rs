@@ -65,17 +65,19 @@ impl Partial {
             }
             Some(decoder) => {
                 while self.remaining > 0 && !input.is_empty() {
-                    // In small pieces, because their text is measured only after it was decoded.
+                    // In small pieces, because how long the text is shows only when it is decoded.
                     let piece = take(input, self.remaining, PIECE);
                     self.remaining -= piece.len() as u64;
                     let start = text.len();
-                    text.resize(start + huffman::max_decoded_len(piece.len()) + 6, 0);
+                    let left = usize::try_from(room).unwrap_or(usize::MAX).saturating_sub(start);
+                    let most = huffman::max_decoded_len(piece.len()) + huffman::CARRIED;
+                    text.resize(start + most.min(left), 0);
                     let written =
                         decoder.decode(piece, &mut text[start..]).map_err(Refused::Huffman)?;
-                    text.truncate(start + written);
-                    if text.len() as u64 > room {
+                    if start + written > text.len() {
                         return Err(Refused::TooLong);
                     }
+                    text.truncate(start + written);
                 }
                 if self.remaining == 0 {
                     decoder.finish().map_err(Refused::Huffman)?;

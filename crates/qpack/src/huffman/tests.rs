@@ -17,7 +17,7 @@ fn decoded_in_chunks(input: &[u8], size: usize) -> Result<Vec<u8>, HuffmanRule> 
     let mut decoder = Decoder::default();
     let mut out = Vec::new();
     for chunk in input.chunks(size) {
-        let mut piece = vec![0; max_decoded_len(chunk.len()) + 6];
+        let mut piece = vec![0; max_decoded_len(chunk.len()) + CARRIED];
         let written = decoder.decode(chunk, &mut piece)?;
         out.extend_from_slice(&piece[..written]);
     }
@@ -86,6 +86,17 @@ fn padding_with_a_zero_is_refused() {
 fn an_explicit_end_of_string_is_refused() {
     assert_eq!(decoded(&[0xff, 0xff, 0xff, 0xff]), Err(HuffmanRule::EndOfString));
     assert_eq!(decoded(&[0x07, 0xff, 0xff, 0xff, 0xff]), Err(HuffmanRule::EndOfString));
+}
+
+#[test]
+fn decoding_stops_where_the_output_is_full() {
+    // What follows would be an end of string.
+    let input = [encoded(b"00000000"), vec![0xff; 8]].concat();
+    for room in 0..8 {
+        assert_eq!(Decoder::default().decode(&input, &mut vec![0; room]), Ok(room + 1));
+    }
+    let outcome = Decoder::default().decode(&input, &mut [0; 8]);
+    assert_eq!(outcome, Err(HuffmanRule::EndOfString));
 }
 
 #[test]
