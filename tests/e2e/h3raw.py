@@ -276,6 +276,11 @@ class Peer:
         self.send(stream, body, fin)
         return stream
 
+    @property
+    def stream_limit(self):
+        """How many bidirectional streams the server has allowed so far."""
+        return self.quic._remote_max_streams_bidi
+
     def open_h3(self, settings=EMPTY_SETTINGS):
         """The three streams that every HTTP/3 client opens: control, QPACK encoder, QPACK decoder."""
         bodies = (CONTROL + settings, QPACK_ENCODER, QPACK_DECODER)

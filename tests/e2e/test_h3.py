@@ -149,13 +149,15 @@ def test_aioquic_makes_1000_requests_on_one_connection_past_the_stream_limit(cli
         assert (exchange.status, exchange.body) == (200, small)
 
 
-def test_aioquic_has_200_streams_in_flight_at_once(axum_client):
+def test_aioquic_begins_200_streams_at_once_and_all_are_answered(axum_client):
     streams = [axum_client.start_upload("POST", "/echo") for _ in range(200)]
     for index, stream in enumerate(streams):
         axum_client.upload(stream, bytes([index]))
-    bodies = [axum_client.exchanges[stream].body for stream in streams]
-    # All have been answered in part before the first one may end.
-    assert axum_client.pump(lambda: all(bodies), 20), f"{sum(map(bool, bodies))} of 200 answered"
+    # All that the server allows at once are answered in part before the first of them ends.
+    allowed = min(200, axum_client.stream_limit)
+    assert allowed >= 100
+    bodies = [axum_client.exchanges[stream].body for stream in streams[:allowed]]
+    assert axum_client.pump(lambda: all(bodies), 20), f"{sum(map(bool, bodies))} answered"
     for stream in streams:
         axum_client.upload(stream, b" done", end=True)
     for index, exchange in enumerate(axum_client.finish(*streams)):
