@@ -58,6 +58,7 @@ impl Cipher {
     pub(crate) fn seal(&self, nonce: u32, route: Route) -> [u8; LENGTH] {
         let route = u32::from(route.generation) << 24 | u32::from(route.worker) << 16;
         let (mut left, mut right) = (nonce, route);
+        // req: 9000-5.1-ids-unlinkable
         for round in &self.rounds {
             (left, right) = (right, left ^ round.mix(right));
         }
@@ -168,6 +169,7 @@ mod tests {
     }
 
     #[test]
+    // req: 9000-5.1-ids-unlinkable
     fn ids_of_one_worker_share_no_byte_position_that_gives_it_away() {
         let cipher = cipher(2);
         let route = Route { generation: 0, worker: 3 };

@@ -186,6 +186,7 @@ impl ClientConfig {
 
 /// Zero means no time-out (RFC 9000 §18.2), as do durations that the parameter cannot express.
 fn idle(timeout: Duration) -> Option<IdleTimeout> {
+    // req: 9000-10.1-idle-time-out
     (!timeout.is_zero()).then(|| IdleTimeout::try_from(timeout).ok()).flatten()
 }
 

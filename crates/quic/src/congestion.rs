@@ -98,11 +98,13 @@ impl Algorithm {
 /// The window of a new path, in bytes (RFC 9002 §7.2).
 fn initial_window(mtu: u16) -> u64 {
     let mtu = u64::from(mtu);
+    // req: 9002-7.2-initial-window
     (10 * mtu).min((2 * mtu).max(14_720))
 }
 
 /// The window after persistent congestion and the floor of every other, in bytes
 /// (RFC 9002 §7.2).
 fn minimum_window(mtu: u16) -> u64 {
+    // req: 9002-7.2-minimum-window
     2 * u64::from(mtu)
 }

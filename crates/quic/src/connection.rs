@@ -247,6 +247,7 @@ impl Connection {
     }
 
     /// The engine's id, when we may send on this stream.
+    // req: 9000-2.1-stream-direction
     fn sending(&self, id: StreamId) -> Option<quinn_proto::StreamId> {
         let id = quinn_proto::StreamId::from(VarInt::from_u64(id.0).ok()?);
         (id.dir() == quinn_proto::Dir::Bi || id.initiator() == self.engine.side()).then_some(id)

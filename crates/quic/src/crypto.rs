@@ -42,11 +42,13 @@ impl Server {
         observe: Option<Arc<dyn Observe>>,
     ) -> Result<Self, ConfigError> {
         match tls.max_early_data_size {
+            // req: 9001-4.6.1-early-data-size
             0 | u32::MAX => {}
             other => return Err(ConfigError::EarlyDataSize(other)),
         }
         let initial = initial_suite(tls.crypto_provider())?;
         // One trial now, so that no handshake can fail for what is wrong in the configuration.
+        // req: 9001-4.2-tls-version
         quic::ServerConnection::new(tls.clone(), Version::V1, Vec::new())
             .map_err(ConfigError::Tls)?;
         Ok(Self { tls, initial, observe })
@@ -114,6 +116,7 @@ impl quinn_proto::crypto::ClientConfig for Client {
 
 /// The suite that protects Initial packets, whatever is negotiated later (RFC 9001 §5.2).
 fn initial_suite(provider: &rustls::crypto::CryptoProvider) -> Result<Suite, ConfigError> {
+    // req: 9001-5.2-initial-suite
     let aes = rustls::CipherSuite::TLS13_AES_128_GCM_SHA256;
     let mut suites = provider.cipher_suites.iter().filter(|suite| suite.suite() == aes);
     let suite = suites.find_map(|suite| suite.tls13()?.quic_suite());
@@ -133,3 +136,55 @@ fn encode(params: &TransportParameters) -> Vec<u8> {
 
 /// QUIC version 1 (RFC 9000 §15).
 pub(crate) const VERSION_1: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::aws_lc_rs::default_provider;
+
+    use super::*;
+
+    /// A server without certificates, which is enough to be judged.
+    fn server(
+        provider: rustls::crypto::CryptoProvider,
+        version: &'static rustls::SupportedProtocolVersion,
+    ) -> rustls::ServerConfig {
+        rustls::ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new()))
+    }
+
+    fn judge(config: rustls::ServerConfig) -> Option<ConfigError> {
+        Server::new(Arc::new(config), None).err()
+    }
+
+    // req: 9001-4.6.1-early-data-size
+    #[test]
+    fn early_data_is_unlimited_or_off() {
+        for (size, is_possible) in [(0, true), (1, false), (u32::MAX - 1, false), (u32::MAX, true)]
+        {
+            let mut config = server(default_provider(), &rustls::version::TLS13);
+            config.max_early_data_size = size;
+            let expected = (!is_possible).then_some(ConfigError::EarlyDataSize(size));
+            assert_eq!(judge(config), expected);
+        }
+    }
+
+    // req: 9001-5.2-initial-suite
+    #[test]
+    fn a_provider_without_the_suite_of_initial_packets_is_refused() {
+        let mut provider = default_provider();
+        let aes = rustls::CipherSuite::TLS13_AES_128_GCM_SHA256;
+        provider.cipher_suites.retain(|suite| suite.suite() != aes);
+        let config = server(provider, &rustls::version::TLS13);
+        assert_eq!(judge(config), Some(ConfigError::NoInitialCipherSuite));
+    }
+
+    // req: 9001-4.2-tls-version
+    #[test]
+    fn a_server_without_tls_1_3_is_refused() {
+        let config = server(default_provider(), &rustls::version::TLS12);
+        assert!(matches!(judge(config), Some(ConfigError::Tls(_))));
+    }
+}

@@ -237,6 +237,7 @@ impl<A: Application> Endpoint<A> {
         for datagram in arrived.drain(..) {
             self.counters.datagrams_received += 1;
             self.counters.bytes_received += datagram.data.len() as u64;
+            // req: 9000-21.11-no-reset-for-a-sibling
             match self.place.owner(&datagram.data) {
                 Owner::Us => self.feed(datagram, now, wire),
                 Owner::Sibling(worker) => self.forward(worker, datagram),
@@ -256,6 +257,7 @@ impl<A: Application> Endpoint<A> {
     /// Gives one datagram to the engine.
     fn feed(&mut self, datagram: Datagram, now: Instant, wire: &mut impl Wire) {
         let Datagram { remote, local_ip, ecn, data } = datagram;
+        // req: 9000-13.4-ecn-response
         let ecn = quinn_proto::EcnCodepoint::from_bits(ecn);
         self.reply.clear();
         match self.engine.handle(now, remote, local_ip, ecn, data, &mut self.reply) {

@@ -76,12 +76,15 @@ impl Place {
 
     /// What the engine has to know for it.
     pub(crate) fn engine_config(&self) -> quinn_proto::EndpointConfig {
+        // req: 9000-10.3-reset-what-is-forgotten
         let mut config = quinn_proto::EndpointConfig::new(self.keys.reset.clone());
         let (cipher, route) = (self.cipher.clone(), self.route);
         let mut rng = StdRng::from_seed(self.seed);
         let seed: [u8; 32] = rng.random();
         config
             .cid_generator(move || Box::new(Generator::new(cipher.clone(), route, seed)))
+            // req: 9000-6.1-unknown-version
+            // req: 9000-5.2.2-short-unknown-version
             .supported_versions(vec![crate::crypto::VERSION_1])
             .rng_seed(Some(rng.random()));
         config

@@ -60,6 +60,7 @@ pub struct Network<S: Application, C: Application> {
     pub steering: Steering,
     /// Everything that was sent, in order.
     pub trace: Vec<Trace>,
+    seed: u64,
     start: Instant,
     now: Instant,
     rng: StdRng,
@@ -74,6 +75,7 @@ pub struct Network<S: Application, C: Application> {
 struct Client<C: Application> {
     endpoint: Endpoint<C>,
     address: SocketAddr,
+    is_full: bool,
 }
 
 /// A datagram on its way, ordered by arrival, then by departure.
@@ -97,10 +99,6 @@ impl<S: Application, C: Application> Network<S, C> {
         config: &ServerConfig,
         applications: impl IntoIterator<Item = S>,
     ) -> Result<Self, ConfigError> {
-        let mut rng = StdRng::seed_from_u64(seed);
-        let applications: Vec<S> = applications.into_iter().collect();
-        let places = Place::group(applications.len(), &mut rng);
-        let servers = places.into_iter().zip(applications);
         let start = Instant::now();
         Ok(Self {
             up: Link::default(),
@@ -109,10 +107,9 @@ impl<S: Application, C: Application> Network<S, C> {
             trace: Vec::new(),
             start,
             now: start,
-            servers: servers
-                .map(|(place, app)| Endpoint::new(place, Some(config), app))
-                .collect::<Result<_, _>>()?,
-            rng,
+            servers: servers(seed, config, applications)?,
+            seed,
+            rng: StdRng::seed_from_u64(seed),
             clients: Vec::new(),
             lines: (Line::default(), Line::default()),
             under_way: BinaryHeap::new(),
@@ -128,7 +125,8 @@ impl<S: Application, C: Application> Network<S, C> {
         let place = Place::group(1, &mut self.rng).pop().expect("a group of one has one");
         let endpoint = Endpoint::new(place, None, application).expect("nothing to configure");
         let port = u16::try_from(self.clients.len() + 1).expect("fewer clients than ports");
-        self.clients.push(Client { endpoint, address: ([10, 0, 0, 1], port).into() });
+        let address = ([10, 0, 0, 1], port).into();
+        self.clients.push(Client { endpoint, address, is_full: false });
         self.clients.len() - 1
     }
 
@@ -145,10 +143,31 @@ impl<S: Application, C: Application> Network<S, C> {
         endpoint.connect(config, SERVERS, "localhost", self.now)
     }
 
+    /// The servers start again with the keys that they had, and have forgotten all connections.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub fn restart(
+        &mut self,
+        config: &ServerConfig,
+        applications: impl IntoIterator<Item = S>,
+    ) -> Result<(), ConfigError> {
+        self.servers = servers(self.seed, config, applications)?;
+        Ok(())
+    }
+
     /// The client's datagrams come from another address from now on, and what is sent to the old
     /// one is lost: its NAT forgot it.
     pub fn rebind(&mut self, client: usize, address: SocketAddr) {
         self.clients[client].address = address;
+    }
+
+    /// The client's socket is full from now on, or has room again.
+    pub fn set_full(&mut self, client: usize, is_full: bool) {
+        self.clients[client].is_full = is_full;
+        if !is_full {
+            self.turn_client(client, Vec::new());
+        }
     }
 
     /// Runs until `done`, or for `limit` at most; false when the limit came first.
@@ -175,6 +194,11 @@ impl<S: Application, C: Application> Network<S, C> {
     /// A worker's endpoint.
     pub fn server(&mut self, worker: usize) -> &mut Endpoint<S> {
         &mut self.servers[worker]
+    }
+
+    /// The time that it is on the network.
+    pub fn now(&self) -> Instant {
+        self.now
     }
 
     /// Time since the start.
@@ -241,14 +265,15 @@ impl<S: Application, C: Application> Network<S, C> {
     }
 
     fn turn_client(&mut self, client: usize, arrived: Vec<Datagram>) {
-        let Client { endpoint, address } = &mut self.clients[client];
-        let (mut wire, from) = (SimulatedWire { arrived, sent: Vec::new() }, *address);
+        let Client { endpoint, address, is_full } = &mut self.clients[client];
+        let mut wire = SimulatedWire { arrived, sent: Vec::new(), is_full: *is_full };
+        let from = *address;
         endpoint.turn(self.now, &mut wire, &mut Context::from_waker(Waker::noop()));
         self.send(from, wire.sent);
     }
 
     fn turn_server(&mut self, worker: usize, arrived: Vec<Datagram>) {
-        let mut wire = SimulatedWire { arrived, sent: Vec::new() };
+        let mut wire = SimulatedWire { arrived, sent: Vec::new(), is_full: false };
         let mut cx = Context::from_waker(Waker::noop());
         self.servers[worker].turn(self.now, &mut wire, &mut cx);
         self.send(SERVERS, wire.sent);
@@ -260,6 +285,7 @@ impl<S: Application, C: Application> Network<S, C> {
             self.trace.push(Trace { at: self.elapsed(), is_up, bytes: data.len() });
             let (link, line) =
                 if is_up { (self.up, &mut self.lines.0) } else { (self.down, &mut self.lines.1) };
+            let ecn = link.mark(ecn, &mut self.rng);
             for arrives in link.carry(self.now, data.len(), line, &mut self.rng) {
                 self.flights += 1;
                 let number = self.flights;
@@ -283,10 +309,24 @@ impl<S: Application, C: Application> Network<S, C> {
     }
 }
 
+/// One worker for each application, all of one group.
+fn servers<S: Application>(
+    seed: u64,
+    config: &ServerConfig,
+    applications: impl IntoIterator<Item = S>,
+) -> Result<Vec<Endpoint<S>>, ConfigError> {
+    let applications: Vec<S> = applications.into_iter().collect();
+    // Not the network's own sequence: a restart must find the same keys.
+    let places = Place::group(applications.len(), &mut StdRng::seed_from_u64(!seed));
+    let pairs = places.into_iter().zip(applications);
+    pairs.map(|(place, app)| Endpoint::new(place, Some(config), app)).collect()
+}
+
 /// What an endpoint sees of the network in one turn.
 struct SimulatedWire {
     arrived: Vec<Datagram>,
     sent: Vec<(SocketAddr, u8, BytesMut)>,
+    is_full: bool,
 }
 
 impl Wire for SimulatedWire {
@@ -296,6 +336,9 @@ impl Wire for SimulatedWire {
     }
 
     fn send(&mut self, outgoing: &Outgoing<'_>) -> Sent {
+        if self.is_full {
+            return Sent::Blocked;
+        }
         let datagrams = outgoing.data.chunks(outgoing.segment.max(1));
         self.sent
             .extend(datagrams.map(|data| (outgoing.remote, outgoing.ecn, BytesMut::from(data))));

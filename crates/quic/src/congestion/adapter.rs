@@ -72,6 +72,7 @@ impl EngineController for Adapter {
         self.in_flight = self.in_flight.saturating_sub(lost_bytes);
         // The engine's way to say ECN.
         if lost_bytes == 0 {
+            // req: 9002-7.1-ecn
             self.inner.on_ecn(now, sent);
         } else {
             self.inner.on_loss(now, sent, lost_bytes, is_persistent_congestion);

@@ -62,9 +62,11 @@ impl Cubic {
         let elapsed = ack.now.saturating_duration_since(epoch.start);
         let alpha = if epoch.reno < w_max { ALPHA } else { 1.0 };
         epoch.reno += alpha * acked / epoch.window;
+        // req: 9438-4.3-reno-friendly
         if epoch.cube(elapsed, w_max) < epoch.reno {
             epoch.window = epoch.window.max(epoch.reno);
         } else {
+            // req: 9438-4.4-growth-bound
             let ceiling = 1.5 * epoch.window;
             let target = epoch.cube(elapsed + ack.rtt, w_max).clamp(epoch.window, ceiling);
             epoch.window += (target - epoch.window) / epoch.window * acked;
@@ -81,7 +83,9 @@ impl Cubic {
         self.epoch = None;
         let current = self.segments(self.window);
         // Fast convergence: a flow that shrinks again leaves room for newer ones (RFC 9438 §4.7).
+        // req: 9438-4.7-fast-convergence
         self.w_max = if current < self.w_max { current * (1.0 + BETA) / 2.0 } else { current };
+        // req: 9438-4.6-beta
         self.window = ((self.window as f64 * BETA) as u64).max(minimum_window(self.mtu));
         self.ssthresh = self.window;
     }
@@ -96,6 +100,7 @@ impl Epoch {
     /// W_cubic: the window so long after the start, in segments. Without a reduction before, the
     /// curve starts at the window of the epoch itself.
     fn cube(&self, elapsed: Duration, w_max: f64) -> f64 {
+        // req: 9438-4.2-cubic-function
         C * (elapsed.as_secs_f64() - self.k).powi(3) + w_max
     }
 
@@ -114,6 +119,7 @@ impl Controller for Cubic {
     fn on_ack(&mut self, ack: &Ack) {
         if ack.app_limited {
             if let Some(epoch) = &mut self.epoch {
+                // req: 9438-5.8-application-limit
                 epoch.paused.get_or_insert(ack.now);
             }
             return;
@@ -141,6 +147,7 @@ impl Controller for Cubic {
         if persistent {
             // A path that carried nothing at all is a new path (RFC 9002 §7.6.2): slow start again,
             // to the threshold that the reduction left.
+            // req: 9438-4.8-timeout
             self.window = minimum_window(self.mtu);
             self.slow_start = HyStart::new();
             self.recovery = None;

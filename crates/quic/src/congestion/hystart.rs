@@ -47,6 +47,7 @@ impl HyStart {
         let current = self.current.map_or(rtt, |least| least.min(rtt));
         self.current = Some(current);
         self.samples += 1;
+        // req: 9406-4.2-samples
         if self.samples < SAMPLES {
             return;
         }
@@ -57,6 +58,7 @@ impl HyStart {
                 }
             }
             Phase::Conservative { baseline, .. } => {
+                // req: 9406-4.2-back
                 if current < baseline {
                     self.phase = Phase::SlowStart;
                 }
@@ -68,6 +70,7 @@ impl HyStart {
     pub(super) fn growth(&self, bytes: u64) -> u64 {
         match self.phase {
             Phase::SlowStart => bytes,
+            // req: 9406-4.2-conservative-growth
             Phase::Conservative { .. } => bytes / GROWTH_DIVISOR,
         }
     }
@@ -84,6 +87,7 @@ impl HyStart {
             Phase::SlowStart => false,
             Phase::Conservative { rounds, .. } => {
                 *rounds += 1;
+                // req: 9406-4.2-exit
                 *rounds >= CONSERVATIVE_ROUNDS
             }
         }
@@ -92,6 +96,7 @@ impl HyStart {
 
 /// By how much a round has to be slower than the one before (RFC 9406 §4.2).
 fn threshold(last: Duration) -> Duration {
+    // req: 9406-4.2-delay-threshold
     (last / 8).clamp(MIN_THRESHOLD, MAX_THRESHOLD)
 }
 
@@ -119,6 +124,8 @@ mod tests {
     }
 
     #[test]
+    // req: 9406-4.2-delay-threshold
+    // req: 9406-4.2-conservative-growth
     fn a_round_slower_by_the_threshold_starts_the_conservative_phase() {
         let (mut hystart, mut packet) = (HyStart::new(), 0);
         round(&mut hystart, &mut packet, 80 * MS);
@@ -133,6 +140,7 @@ mod tests {
     }
 
     #[test]
+    // req: 9406-4.2-exit
     fn five_conservative_rounds_end_slow_start_and_four_do_not() {
         let (mut hystart, mut packet) = (HyStart::new(), 0);
         round(&mut hystart, &mut packet, 80 * MS);
@@ -141,6 +149,7 @@ mod tests {
     }
 
     #[test]
+    // req: 9406-4.2-back
     fn a_faster_round_returns_to_slow_start() {
         let (mut hystart, mut packet) = (HyStart::new(), 0);
         round(&mut hystart, &mut packet, 80 * MS);
@@ -151,6 +160,7 @@ mod tests {
     }
 
     #[test]
+    // req: 9406-4.2-samples
     fn seven_samples_are_too_few_to_judge() {
         let mut hystart = HyStart::new();
         hystart.last = Some(80 * MS);

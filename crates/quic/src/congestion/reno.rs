@@ -23,6 +23,7 @@ impl Reno {
     }
 
     fn reduce(&mut self, now: Instant, sent: Instant) {
+        // req: 9002-7.3.2-one-reduction
         if self.recovery.is_some_and(|start| sent <= start) {
             return;
         }
@@ -37,14 +38,17 @@ impl Controller for Reno {
     fn on_sent(&mut self, _now: Instant, _bytes: u64, _last_packet: u64) {}
 
     fn on_ack(&mut self, ack: &Ack) {
+        // req: 9002-7.8-underutilised
         if ack.app_limited || self.recovery.is_some_and(|start| ack.sent <= start) {
             return;
         }
         if self.window < self.ssthresh {
+            // req: 9002-7.3.1-slow-start
             self.window += ack.bytes;
             return;
         }
         self.acked += ack.bytes;
+        // req: 9002-7.3.3-avoidance
         if self.acked >= self.window {
             self.acked -= self.window;
             self.window += u64::from(self.mtu);
@@ -57,6 +61,7 @@ impl Controller for Reno {
         self.reduce(now, sent);
         if persistent {
             // A path that carried nothing at all is a new path (RFC 9002 §7.6.2).
+            // req: 9002-7.6.2-persistent
             self.window = minimum_window(self.mtu);
             self.recovery = None;
         }
@@ -94,6 +99,7 @@ mod tests {
     }
 
     #[test]
+    // req: 9002-7.3.1-slow-start
     fn slow_start_doubles_the_window_in_a_round() {
         let start = Instant::now();
         let mut reno = Reno::new(start, MTU);
@@ -103,6 +109,7 @@ mod tests {
     }
 
     #[test]
+    // req: 9002-7.3.3-avoidance
     fn avoidance_adds_one_datagram_for_a_whole_window_and_none_before() {
         let start = Instant::now();
         let mut reno = Reno::new(start, MTU);
@@ -115,6 +122,7 @@ mod tests {
     }
 
     #[test]
+    // req: 9002-7.3.2-one-reduction
     fn losses_of_one_flight_halve_the_window_once() {
         let start = Instant::now();
         let mut reno = Reno::new(start, MTU);
@@ -127,6 +135,8 @@ mod tests {
     }
 
     #[test]
+    // req: 9002-7.6.2-persistent
+    // req: 9002-7.2-minimum-window
     fn persistent_congestion_leaves_two_datagrams() {
         let start = Instant::now();
         let mut reno = Reno::new(start, MTU);
@@ -134,7 +144,17 @@ mod tests {
         assert_eq!(reno.window(), 2 * u64::from(MTU));
     }
 
+    // req: 9002-7.2-initial-window
     #[test]
+    fn a_new_path_begins_with_ten_datagrams_or_14720_bytes() {
+        assert_eq!(initial_window(1200), 12_000);
+        assert_eq!(initial_window(1472), 14_720);
+        assert_eq!(initial_window(1473), 14_720);
+        assert_eq!(initial_window(9000), 18_000);
+    }
+
+    #[test]
+    // req: 9002-7.8-underutilised
     fn the_window_does_not_grow_when_the_application_was_the_limit() {
         let start = Instant::now();
         let mut reno = Reno::new(start, MTU);

@@ -39,6 +39,7 @@ impl Connection {
     /// Tells the application of a new address of the peer, if there is one: the engine has no
     /// event for it, so this is called after everything that can move the path.
     pub(crate) fn note_path(&mut self) -> bool {
+        // req: 9000-9.3-new-address
         let (from, to) = (self.remote, self.engine.remote_address());
         if from == to {
             return false;
@@ -64,6 +65,7 @@ impl Connection {
 
     /// Closes it, and the application hears `reason`.
     pub(crate) fn end(&mut self, code: u64, text: &[u8], reason: CloseReason) {
+        // req: 9000-10.2-close-tells-the-code
         self.engine.close(self.now, varint(code), Bytes::copy_from_slice(text));
         self.ended.get_or_insert(reason);
     }

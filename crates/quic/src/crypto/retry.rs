@@ -21,6 +21,7 @@ pub(super) fn is_valid(orig_dst_cid: &[u8], header: &[u8], payload: &[u8]) -> bo
     let Some((token, tag)) = payload.split_last_chunk::<16>() else { return false };
     let mut tag = *tag;
     let aad = Aad::from(pseudo_packet(orig_dst_cid, &[header, token]));
+    // req: 9001-5.8-retry-tag
     key().open_in_place(Nonce::assume_unique_for_key(NONCE), aad, &mut tag).is_ok()
 }
 
@@ -49,6 +50,7 @@ mod tests {
 
     /// The sample Retry of RFC 9001 §A.4.
     #[test]
+    // req: 9001-5.8-retry-tag
     fn the_tag_of_the_sample_in_rfc_9001_is_the_same() {
         let orig_dst_cid = 0x8394_c8f0_3e51_5708_u64.to_be_bytes();
         let header = [0xff, 0, 0, 0, 1, 0, 8, 0xf0, 0x67, 0xa5, 0x50, 0x2a, 0x42, 0x62, 0xb5];

@@ -118,6 +118,7 @@ impl Session for TlsSession {
 
     fn read_handshake(&mut self, buf: &[u8]) -> Result<bool, TransportError> {
         self.tls.read_hs(buf).map_err(|error| TransportError {
+            // req: 9001-4.8-alert-is-the-code
             code: match self.tls.alert() {
                 Some(alert) => TransportErrorCode::crypto(alert.into()),
                 None => TransportErrorCode::PROTOCOL_VIOLATION,

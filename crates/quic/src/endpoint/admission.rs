@@ -52,6 +52,7 @@ impl Admission {
         };
         if self.is_refusing || connections >= self.max_connections {
             Verdict::Refuse
+        // req: 9000-8.1.2-retry-once
         } else if wants_retry && may_retry {
             Verdict::Retry
         } else {
@@ -120,6 +121,7 @@ mod tests {
     }
 
     #[test]
+    // req: 9000-8.1.2-retry-once
     fn retry_begins_above_the_bound_of_handshakes_and_asks_nobody_twice() {
         assert_eq!(admission(Retry::Above(3), 3).judge(0, true), Verdict::Accept);
         assert_eq!(admission(Retry::Above(3), 4).judge(0, true), Verdict::Retry);

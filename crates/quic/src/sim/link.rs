@@ -16,6 +16,9 @@ pub struct Link {
     pub loss: f64,
     /// Part of the datagrams that arrives twice, from 0 to 1.
     pub duplicate: f64,
+    /// Part of the datagrams that is marked as having met congestion, from 0 to 1, of those whose
+    /// sender understands such marks (RFC 3168 §5).
+    pub mark: f64,
     /// Bytes for each second; `None` for no limit.
     pub rate: Option<u64>,
     /// Bytes that may wait for the rate; what comes on top is lost.
@@ -29,6 +32,7 @@ impl Default for Link {
             jitter: Duration::ZERO,
             loss: 0.0,
             duplicate: 0.0,
+            mark: 0.0,
             rate: None,
             queue: 64 * 1024,
         }
@@ -64,6 +68,12 @@ impl Link {
             .take(copies)
     }
 
+    /// The ECN bits with which a datagram arrives that was sent with `ecn`.
+    pub(super) fn mark(&self, ecn: u8, rng: &mut StdRng) -> u8 {
+        let is_marked = rng.random::<f64>() < self.mark;
+        if is_marked && ecn != 0 { CONGESTION_EXPERIENCED } else { ecn }
+    }
+
     fn depart(&self, now: Instant, bytes: u64, line: &mut Line) -> Option<Instant> {
         let Some(rate) = self.rate else { return Some(now) };
         let free = line.free.map_or(now, |free| free.max(now));
@@ -76,6 +86,8 @@ impl Link {
         Some(departure)
     }
 }
+
+const CONGESTION_EXPERIENCED: u8 = 0b11;
 
 #[cfg(test)]
 mod tests {

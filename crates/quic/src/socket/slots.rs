@@ -68,3 +68,61 @@ pub(super) const SLOT: usize = 64 * 1024;
 
 /// From this many bytes on a buffer goes on as it is, without a copy.
 const OWNED: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Slots of which the first `lengths.len()` were filled, in datagrams of `stride` bytes.
+    fn filled(lengths: &[usize], stride: usize) -> (Slots, Vec<Datagram>) {
+        let (mut slots, mut datagrams) = (Slots::default(), Vec::new());
+        fill(&mut slots, lengths, stride, &mut datagrams);
+        (slots, datagrams)
+    }
+
+    fn fill(slots: &mut Slots, lengths: &[usize], stride: usize, datagrams: &mut Vec<Datagram>) {
+        let received = slots.receive(|buffers, metas| {
+            assert!(buffers.iter().all(|buffer| buffer.len() == SLOT));
+            for (number, length) in lengths.iter().enumerate() {
+                buffers[number][..*length].fill(number as u8 + 1);
+                (metas[number].len, metas[number].stride) = (*length, stride);
+            }
+            Ok(lengths.len())
+        });
+        slots.take(received.unwrap(), datagrams);
+    }
+
+    #[test]
+    fn a_batch_is_split_as_it_was_sent_and_the_last_may_be_shorter() {
+        let (_, datagrams) = filled(&[2500, 1000], 1000);
+        let sizes: Vec<_> = datagrams.iter().map(|datagram| datagram.data.len()).collect();
+        assert_eq!(sizes, [1000, 1000, 500, 1000]);
+        assert_eq!(
+            datagrams.iter().map(|datagram| datagram.data[0]).collect::<Vec<_>>(),
+            [1, 1, 1, 2]
+        );
+    }
+
+    #[test]
+    fn a_small_datagram_pins_no_more_than_itself() {
+        let (_, mut datagrams) = filled(&[1200], 1200);
+        assert_eq!(datagrams.pop().unwrap().data.capacity(), 1200);
+    }
+
+    #[test]
+    fn a_large_batch_goes_on_without_a_copy_and_its_memory_comes_back() {
+        let mut slots = Slots::default();
+        let memory = slots.buffers[0].as_ptr();
+        let mut datagrams = Vec::new();
+        fill(&mut slots, &[OWNED], 1024, &mut datagrams);
+        assert_eq!(datagrams[0].data.as_ptr(), memory);
+
+        datagrams.clear();
+        fill(&mut slots, &[SLOT], 1024, &mut datagrams);
+        assert_eq!(datagrams[0].data.as_ptr(), memory, "dropped, so it is used again");
+
+        fill(&mut slots, &[SLOT], 1024, &mut datagrams);
+        assert_ne!(datagrams[64].data.as_ptr(), memory, "still held, so it is left alone");
+        assert!(datagrams[..64].iter().all(|datagram| datagram.data == [1; 1024][..]));
+    }
+}

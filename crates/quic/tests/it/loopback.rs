@@ -101,6 +101,7 @@ fn exchange(address: SocketAddr, config: &ClientConfig, requests: Vec<Bytes>) ->
 }
 
 #[test]
+// req: 9000-10.2-close-tells-the-code
 fn a_request_is_answered_and_both_sides_learn_how_it_ended() {
     let (server, config) = configs();
     let servers = Servers::start(1, &SocketOptions::default(), &server);
@@ -299,4 +300,33 @@ fn without_steering_siblings_forward_to_each_other() {
     assert!(counters.iter().any(|counters| counters.forwarded > 0));
     assert!(counters.iter().all(|counters| counters.mailbox_dropped == 0));
     assert!(counters.iter().map(|counters| counters.migrations).sum::<u64>() > 8);
+}
+
+/// What a server says to a first datagram of `length` bytes in a version that nobody has.
+fn answer_to_unknown_version(length: usize) -> Option<Vec<u8>> {
+    let (server, _) = configs();
+    let servers = Servers::start(1, &SocketOptions::default(), &server);
+    let socket = std::net::UdpSocket::bind(ANY).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut datagram = vec![0xc0, 0xfa, 0xce, 0xb0, 0x0c, 8];
+    datagram.extend_from_slice(b"12345678");
+    datagram.extend_from_slice(&[2, b'm', b'e']);
+    datagram.resize(length, 0);
+    socket.send_to(&datagram, servers.address).unwrap();
+    let mut answer = vec![0; 2000];
+    let length = socket.recv(&mut answer).ok()?;
+    answer.truncate(length);
+    Some(answer)
+}
+
+// req: 9000-6.1-unknown-version
+// req: 9000-5.2.2-short-unknown-version
+#[test]
+fn an_unknown_version_is_answered_with_ours_and_a_short_datagram_with_nothing() {
+    let answer = answer_to_unknown_version(1200).expect("an answer to 1200 bytes");
+    assert_eq!(answer[1..5], [0; 4], "version negotiation");
+    assert_eq!(answer[5..8], [2, b'm', b'e'], "to the client's own connection ID");
+    let versions: Vec<_> = answer[17..].chunks(4).collect();
+    assert!(versions.contains(&&[0, 0, 0, 1][..]), "{versions:?}");
+    assert_eq!(answer_to_unknown_version(1199), None);
 }

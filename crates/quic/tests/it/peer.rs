@@ -40,6 +40,10 @@ pub(crate) struct Peer {
     pub(crate) open_streams: usize,
     /// Streams that the peer reset, and its codes.
     pub(crate) resets: Vec<(StreamId, u64)>,
+    /// When to run next, whatever the network does.
+    pub(crate) alarm: Option<Instant>,
+    /// When the alarm went off.
+    pub(crate) alarmed: Option<Instant>,
 }
 
 /// What the handshake settled, as the application sees it.
@@ -86,8 +90,12 @@ impl Application for Peer {
         }
     }
 
-    fn run(&mut self, state: &mut Streams, connection: &mut Connection, _now: Instant) {
+    fn run(&mut self, state: &mut Streams, connection: &mut Connection, now: Instant) {
         self.runs += 1;
+        if self.alarm.is_some_and(|alarm| alarm <= now) {
+            self.alarm = None;
+            self.alarmed = Some(now);
+        }
         let mut readable = BTreeSet::new();
         while let Some(event) = connection.poll_event() {
             if let Event::Readable(id) = event {
@@ -115,6 +123,10 @@ impl Application for Peer {
         {
             connection.close(code, b"done");
         }
+    }
+
+    fn timeout(&self, _state: &Streams) -> Option<Instant> {
+        self.alarm
     }
 
     fn poll_woken(&mut self, _cx: &mut std::task::Context<'_>, woken: &mut Vec<ConnectionKey>) {

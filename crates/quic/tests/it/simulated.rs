@@ -92,11 +92,11 @@ fn a_megabyte_is_echoed_with_datagrams_reordered_and_doubled() {
 fn a_narrow_link_is_filled_and_its_queue_does_not_collapse() {
     for congestion in [Algorithm::Cubic, Algorithm::Reno] {
         let transport = Config { congestion, ..Config::default() };
-        let requests = vec![payload(1, 4 * MEGABYTE)];
+        let requests = vec![payload(1, 2 * MEGABYTE)];
         let mut network = Setup { transport, requests, ..Setup::default() }.build();
         network.up = Link { rate: Some(1_000_000), queue: 40_000, ..Link::default() };
         assert!(network.run_until(60 * SECOND, is_over), "{congestion:?}");
-        let rate = 4.0 * MEGABYTE as f64 / network.elapsed().as_secs_f64();
+        let rate = 2.0 * MEGABYTE as f64 / network.elapsed().as_secs_f64();
         assert!(rate > 800_000.0, "{congestion:?} got {rate:.0} of 1000000 bytes per second");
     }
 }
@@ -129,6 +129,7 @@ fn rebind(workers: usize, steering: Steering) -> World {
 }
 
 #[test]
+// req: 9000-9.3-new-address
 fn a_client_whose_address_changes_goes_on_and_the_server_is_told() {
     let mut network = rebind(1, Steering::ByConnectionId);
     let migrated: Vec<_> = network
@@ -189,6 +190,7 @@ fn alive_after(silence: Duration) -> bool {
 }
 
 #[test]
+// req: 9000-10.1-idle-time-out
 fn an_idle_connection_ends_at_the_limit_and_not_a_millisecond_before() {
     assert!(alive_after(SECOND - MS));
     assert!(!alive_after(SECOND + MS));
@@ -276,6 +278,24 @@ fn a_reset_and_a_stop_arrive_with_their_codes() {
 }
 
 #[test]
+fn what_a_full_socket_left_goes_out_once_and_in_order_when_it_has_room() {
+    let (mut network, key) = idle_pair(Config { mtu_discovery: false, ..Config::default() });
+    let sent = network.trace.len();
+    network.set_full(0, true);
+    network.client(0).application().extra.push(payload(1, 5000));
+    network.client(0).touch(key);
+    network.run_for(5 * MS);
+    assert_eq!(network.trace.len(), sent);
+    assert_eq!(network.client(0).counters().sends_blocked, 1, "it does not try again and again");
+    network.set_full(0, false);
+    network.run_for(100 * MS);
+    assert_eq!(network.client(0).application().answers, [payload(1, 5000).to_vec()]);
+    let (_, connection) = network.client(0).connection(key).unwrap();
+    assert_eq!(connection.stats().lost_packets, 0);
+}
+
+#[test]
+// req: 9000-2.1-stream-direction
 fn a_stream_of_the_wrong_direction_or_none_is_closed_and_not_a_panic() {
     let (mut network, key) = idle_pair(Config::default());
     let (_, connection) = network.client(0).connection(key).unwrap();
@@ -354,6 +374,7 @@ fn whoever_only_acknowledged_for_long_has_its_whole_window_for_the_answer() {
 }
 
 #[test]
+// req: 9001-4.8-alert-is-the-code
 fn a_server_with_an_unknown_certificate_is_left_with_the_alert_as_code() {
     let (server, _) = configs();
     let (_, stranger) = configs();
@@ -382,6 +403,67 @@ fn an_application_that_wakes_a_connection_runs_without_the_network() {
     network.client(0).application().woken.push(key);
     network.run_for(MS);
     assert_eq!(network.client(0).application().runs, runs + 1);
+}
+
+#[test]
+fn an_application_runs_when_it_asked_to_although_nothing_happens() {
+    let (mut network, key) = idle_pair(Config { mtu_discovery: false, ..Config::default() });
+    let alarm = network.now() + SECOND / 3;
+    network.client(0).application().alarm = Some(alarm);
+    network.client(0).touch(key);
+    network.run_for(SECOND);
+    assert_eq!(network.client(0).application().alarmed, Some(alarm));
+}
+
+#[test]
+// req: 9000-13.4-ecn-response
+// req: 9002-7.1-ecn
+fn marks_of_congestion_slow_a_sender_without_a_loss() {
+    let finish = |mark| {
+        let mut network =
+            Setup { requests: vec![payload(1, 2 * MEGABYTE)], ..Setup::default() }.build();
+        network.up.mark = mark;
+        assert!(network.run_until(60 * SECOND, |network| answers(network) == 1));
+        network.elapsed()
+    };
+    let (unmarked, marked) = (finish(0.0), finish(0.05));
+    assert!(marked > 2 * unmarked, "{unmarked:?} without marks, {marked:?} with");
+}
+
+#[test]
+// req: 9000-10.3-reset-what-is-forgotten
+fn a_restarted_server_resets_what_it_has_forgotten() {
+    let (mut network, key) = idle_pair(Config::default());
+    let (server, _) = configs();
+    network.restart(&server, [Peer::default()]).unwrap();
+    let (_, connection) = network.client(0).connection(key).unwrap();
+    let id = connection.open(Dir::Bi).unwrap();
+    connection.write(id, &mut [payload(1, 500)]);
+    network.run_for(21 * MS);
+    assert_eq!(network.client(0).application().closed(), Some(&CloseReason::StatelessReset));
+}
+
+#[test]
+// req: 9000-21.11-no-reset-for-a-sibling
+fn a_worker_that_has_forgotten_leaves_the_reset_to_the_owner() {
+    let (mut network, key) = {
+        let setup = Setup { workers: 2, requests: vec![], ..Setup::default() };
+        let mut network = setup.build();
+        network.client(0).application().close_when_done = None;
+        network.run_for(SECOND);
+        let key = network.client(0).application().key();
+        (network, key)
+    };
+    let opened = [0, 1].map(|worker| network.server(worker).counters().connections_opened);
+    assert_eq!(opened, [0, 1]);
+    network.steering = Steering::ByAddress;
+    network.rebind(0, ([10, 9, 9, 9], 4_444).into());
+    network.client(0).application().extra.push(payload(1, 10));
+    network.client(0).touch(key);
+    network.run_for(SECOND);
+    let wrong = network.server(0).counters();
+    assert!(wrong.forwarded > 0);
+    assert_eq!((wrong.datagrams_sent, answers(&mut network)), (0, 1));
 }
 
 #[test]

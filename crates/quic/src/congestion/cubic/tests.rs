@@ -51,6 +51,7 @@ fn slow_start_doubles_the_window_in_a_round() {
 }
 
 #[test]
+// req: 9438-4.6-beta
 fn a_loss_leaves_seven_tenths_and_a_second_one_of_the_same_flight_nothing_more() {
     let mut path = Path::new();
     path.grow_to(1_000_000);
@@ -62,6 +63,7 @@ fn a_loss_leaves_seven_tenths_and_a_second_one_of_the_same_flight_nothing_more()
 }
 
 #[test]
+// req: 9438-4.2-cubic-function
 fn the_window_is_back_at_its_maximum_after_k_seconds_and_flat_there() {
     let mut path = Path::new();
     path.grow_to(10_000_000);
@@ -84,6 +86,7 @@ fn the_window_is_back_at_its_maximum_after_k_seconds_and_flat_there() {
 }
 
 #[test]
+// req: 9438-4.3-reno-friendly
 fn a_small_window_grows_as_fast_as_reno_would() {
     let mut path = Path::new();
     path.grow_to(20_000);
@@ -98,6 +101,7 @@ fn a_small_window_grows_as_fast_as_reno_would() {
 }
 
 #[test]
+// req: 9438-5.8-application-limit
 fn time_without_data_does_not_count_towards_growth() {
     let mut path = Path::new();
     path.grow_to(1_000_000);
@@ -113,6 +117,7 @@ fn time_without_data_does_not_count_towards_growth() {
 }
 
 #[test]
+// req: 9438-4.8-timeout
 fn persistent_congestion_leaves_two_datagrams_and_slow_start_to_the_threshold() {
     let mut path = Path::new();
     path.grow_to(1_000_000);
@@ -155,4 +160,32 @@ fn a_larger_mtu_keeps_the_window_in_bytes() {
     path.round();
     let grown = path.cubic.window() as f64 / before as f64;
     assert!((1.0..1.2).contains(&grown), "the window changed by {grown} with the MTU");
+}
+
+// req: 9438-4.7-fast-convergence
+#[test]
+fn a_flow_that_shrinks_twice_aims_lower_than_its_last_maximum() {
+    let mut path = Path::new();
+    path.grow_to(1_000_000);
+    path.lose();
+    let reduced = path.cubic.window() as f64 / f64::from(MTU);
+    path.round();
+    path.lose();
+    let maximum = path.cubic.w_max;
+    assert!((maximum / (reduced * 0.85) - 1.0).abs() < 0.05, "{maximum} for {reduced}");
+}
+
+// req: 9438-4.4-growth-bound
+#[test]
+fn a_window_far_below_its_curve_grows_by_half_in_a_round_trip_at_most() {
+    let mut path = Path::new();
+    path.grow_to(1_000_000);
+    path.lose();
+    path.round();
+    // An hour later the cube is far away.
+    path.now += Duration::from_secs(3600);
+    let before = path.cubic.window();
+    path.round();
+    let grown = path.cubic.window() as f64 / before as f64;
+    assert!((1.3..=1.5).contains(&grown), "grew to {grown} of the window before");
 }
