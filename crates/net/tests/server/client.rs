@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     rc::Rc,
     task::{Context, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -38,6 +38,8 @@ pub(crate) struct Exchange {
     pub(crate) unsent: usize,
     /// When the response was complete, as a count of those that were before.
     pub(crate) order: usize,
+    /// When it was over, from the connection's start.
+    pub(crate) over_at: Option<Duration>,
 }
 
 impl Exchange {
@@ -114,6 +116,8 @@ pub(crate) struct Shared {
     /// Responses that are not read.
     paused: Vec<Ticket>,
     completed: usize,
+    started: Option<Instant>,
+    now: Option<Instant>,
     key: Option<ConnectionKey>,
     driver: Option<Waker>,
     test: Option<Waker>,
@@ -265,13 +269,16 @@ struct Stream {
 impl Application for App {
     type State = State;
 
-    fn opened(&mut self, quic: &mut sterna_quic::Connection, _now: Instant) -> State {
-        self.0.borrow_mut().key = Some(quic.key());
+    fn opened(&mut self, quic: &mut sterna_quic::Connection, now: Instant) -> State {
+        let mut shared = self.0.borrow_mut();
+        shared.key = Some(quic.key());
+        shared.started = Some(now);
         State::default()
     }
 
-    fn run(&mut self, state: &mut State, quic: &mut sterna_quic::Connection, _now: Instant) {
+    fn run(&mut self, state: &mut State, quic: &mut sterna_quic::Connection, now: Instant) {
         let shared = &mut *self.0.borrow_mut();
+        shared.now = Some(now);
         while let Some(event) = quic.poll_event() {
             match event {
                 sterna_quic::Event::Connected => state.open(quic, shared),
@@ -417,6 +424,7 @@ impl State {
                         stream.read_over = true;
                         if let Some(ticket) = stream.ticket {
                             shared.exchanges[ticket].reset = Some(code);
+                            shared.exchanges[ticket].over_at = shared.elapsed();
                         }
                         let _ = http.handle_reset(sterna_h3::StreamId(id), code);
                     }
@@ -525,9 +533,15 @@ impl State {
 }
 
 impl Shared {
+    /// Time since the connection was started, when it last ran.
+    pub(crate) fn elapsed(&self) -> Option<Duration> {
+        Some(self.now? - self.started?)
+    }
+
     fn complete(&mut self, ticket: Ticket) {
         self.completed += 1;
         self.exchanges[ticket].finished = true;
         self.exchanges[ticket].order = self.completed;
+        self.exchanges[ticket].over_at = self.elapsed();
     }
 }

@@ -75,8 +75,9 @@ enum Drain {
         until: Instant,
         deadline: Instant,
     },
-    /// GOAWAY with the real id: later requests are rejected.
+    /// GOAWAY with the real id: later requests are rejected. It gets time to arrive before the close.
     Final {
+        until: Instant,
         deadline: Instant,
     },
 }
@@ -141,7 +142,9 @@ impl<S: HttpService> Connection<S> {
         let drain = match self.drain {
             Drain::Off => None,
             Drain::Announced { until, deadline } => Some(until.min(deadline)),
-            Drain::Final { deadline } => Some(deadline),
+            // Past its notice only the last answer or the deadline ends it.
+            Drain::Final { until, deadline } if self.is_idle() => Some(until.min(deadline)),
+            Drain::Final { deadline, .. } => Some(deadline),
         };
         match self.phase {
             Phase::Closed => None,
@@ -394,19 +397,24 @@ impl<S: HttpService> Connection<S> {
             }
             return;
         };
+        let notice = (quic.rtt() * 2).clamp(MIN_NOTICE, MAX_NOTICE);
         self.drain = match self.drain {
             Drain::Off => {
                 http.shutdown();
-                let until = now + (quic.rtt() * 2).clamp(MIN_NOTICE, MAX_NOTICE);
-                Drain::Announced { until, deadline }
+                Drain::Announced { until: now + notice, deadline }
             }
             Drain::Announced { until, .. } if until <= now => {
                 http.shutdown();
-                Drain::Final { deadline }
+                Drain::Final { until: now + notice, deadline }
             }
             Drain::Announced { until, .. } => Drain::Announced { until, deadline },
-            Drain::Final { .. } => Drain::Final { deadline },
+            Drain::Final { until, .. } => Drain::Final { until, deadline },
         };
+    }
+
+    /// Every response has been given, and has arrived.
+    fn is_idle(&self) -> bool {
+        self.streams.is_empty() && self.unacknowledged.is_empty()
     }
 
     /// Closes a drained connection when every response has arrived, or at the deadline.
@@ -414,10 +422,7 @@ impl<S: HttpService> Connection<S> {
         let over = match self.drain {
             Drain::Off => false,
             Drain::Announced { deadline, .. } => deadline <= now,
-            Drain::Final { deadline } => {
-                let idle = self.streams.is_empty() && self.unacknowledged.is_empty();
-                idle || deadline <= now
-            }
+            Drain::Final { until, deadline } => (until <= now && self.is_idle()) || deadline <= now,
         };
         if over && matches!(self.phase, Phase::Open(_)) {
             quic.close(Code::NoError.value(), b"going away");
@@ -456,7 +461,7 @@ const MAX_ROUNDS: usize = 4;
 /// Read from the transport at once: more than a datagram's worth in any case.
 const READ_CHUNK: usize = 64 * 1024;
 
-/// Between the two GOAWAYs: requests that were sent before the client saw the first one should arrive. Two round
-/// trips, within bounds for an estimate that is wrong.
+/// After each GOAWAY: requests that were sent before the client saw it should arrive, to be served after the first one
+/// and rejected after the second. Two round trips, within bounds for an estimate that is wrong.
 const MIN_NOTICE: Duration = Duration::from_millis(20);
 const MAX_NOTICE: Duration = Duration::from_secs(1);

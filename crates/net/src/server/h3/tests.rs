@@ -1,1 +1,339 @@
+//! HTTP/3 on the simulated network: real endpoints, a virtual clock, loss and reordering by a seed.
 
+use std::{
+    cell::RefCell, convert::Infallible, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc, task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use sterna_quic::{
+    ClientConfig, ServerConfig,
+    sim::{Link, Network},
+};
+
+use super::*;
+use crate::{Body, RequestContext, ServerTls, body, counters::Counters, server::Config};
+
+#[path = "../../../tests/server/client.rs"]
+#[expect(dead_code, reason = "the tests on real sockets use more of it")]
+mod client;
+
+use client::{Action, App, Client, Exchange, Ticket};
+
+type Sim<S> = Network<H3Application<S>, App>;
+
+/// A server, a client and the network between them.
+struct World<S: HttpService> {
+    network: Sim<S>,
+    client: Client,
+    counters: Arc<crate::counters::WorkerCounters>,
+    draining: Draining,
+}
+
+impl<S: HttpService> World<S> {
+    fn new(seed: u64, link: Link, config: Config, service: S) -> Self {
+        Self::with_client(seed, link, config, sterna_quic::Config::default(), service)
+    }
+
+    fn with_client(
+        seed: u64,
+        link: Link,
+        config: Config,
+        transport: sterna_quic::Config,
+        service: S,
+    ) -> Self {
+        let (tls, roots) = credentials();
+        let server = ServerConfig {
+            tls: Arc::new(tls.quic_config().expect("a valid configuration")),
+            transport: config.quic.clone(),
+        };
+        let counters: Arc<crate::counters::WorkerCounters> = Arc::default();
+        let dispatch = Rc::new(Dispatch {
+            service,
+            config: Arc::new(config),
+            counters: counters.clone(),
+            alt_svc: None,
+            worker: 0,
+            date: RefCell::default(),
+        });
+        let draining = Draining::default();
+        let local = SocketAddr::from(([192, 0, 2, 1], 443));
+        let app = H3Application::new(dispatch, local, draining.clone());
+        let mut network = Network::new(seed, &server, [app]).expect("a valid configuration");
+        (network.up, network.down) = (link, link);
+        let client = Client::default();
+        let number = network.add_client(client.app());
+        let config = ClientConfig { tls: Arc::new(roots), transport };
+        network.connect(number, &config).expect("a valid configuration");
+        let mut world = Self { network, client, counters, draining };
+        world.until(|client| client.shared().settings);
+        world
+    }
+
+    /// Runs until the client has seen it.
+    fn until(&mut self, mut done: impl FnMut(&Client) -> bool) {
+        let client = self.client.clone();
+        let happened = self.network.run_until(Duration::from_secs(300), |_| done(&client));
+        let goaways = client.shared().goaways.clone();
+        let closed = client.shared().closed.clone();
+        assert!(
+            happened,
+            "nothing happened: {:?} {goaways:?} {closed:?}",
+            self.counters()
+        );
+    }
+
+    fn over(&mut self, ticket: Ticket) -> Exchange {
+        self.until(|client| client.exchange(ticket).is_over());
+        self.client.exchange(ticket)
+    }
+
+    fn counters(&self) -> Counters {
+        Counters::sum(std::slice::from_ref(&self.counters))
+    }
+}
+
+#[test]
+fn exchanges_are_whole_on_a_network_that_loses_and_reorders() {
+    for seed in 0..8 {
+        let link = Link { loss: 0.05, jitter: Duration::from_millis(5), ..Link::default() };
+        let mut world = World::new(seed, link, Config::default(), service());
+        let data = Bytes::from(pattern(300_000));
+        let uploads: Vec<_> = (0..4)
+            .map(|_| {
+                let ticket = world.client.start_post("/echo");
+                world.client.data(ticket, data.clone(), true);
+                ticket
+            })
+            .collect();
+        let downloads: Vec<_> = (0..20).map(|_| world.client.start_get("/bytes/30000")).collect();
+        for ticket in uploads {
+            let exchange = world.over(ticket);
+            assert!(exchange.finished && exchange.body == data, "seed {seed}");
+        }
+        for ticket in downloads {
+            let exchange = world.over(ticket);
+            assert!(exchange.finished && exchange.body == pattern(30_000), "seed {seed}");
+        }
+        let counters = world.counters();
+        assert_eq!((counters.active_requests, counters.cancelled_requests), (0, 0));
+        assert_eq!((counters.queued_upload_bytes, counters.queued_response_bytes), (0, 0));
+    }
+}
+
+#[test]
+fn small_answer_takes_one_round_trip() {
+    let mut world = World::new(1, Link::default(), Config::default(), service());
+    let before = world.network.elapsed();
+    let ticket = world.client.start_get("/");
+    let exchange = world.over(ticket);
+    assert_eq!(exchange.text(), "hello");
+    assert_eq!(exchange.over_at, Some(before + Duration::from_millis(20)));
+}
+
+#[test]
+fn answer_and_acknowledgement_share_a_datagram() {
+    let mut world = World::new(1, Link::default(), Config::default(), service());
+    for _ in 0..3 {
+        let ticket = world.client.start_get("/");
+        world.over(ticket);
+        world.network.run_for(Duration::from_secs(1));
+    }
+    let sent = world.network.trace.len();
+    let ticket = world.client.start_get("/");
+    world.over(ticket);
+    let down = world.network.trace[sent..].iter().filter(|trace| !trace.is_up).count();
+    assert_eq!(down, 1, "request: one datagram up, everything of the answer: one datagram down");
+}
+
+#[test]
+fn download_goes_on_after_the_client_moved_and_its_address_is_told() {
+    let mut world = World::new(3, Link::default(), Config::default(), service());
+    let ticket = world.client.start_get("/bytes/2000000");
+    world.until(|client| client.exchange(ticket).body.len() > 100_000);
+    let moved = SocketAddr::from(([10, 9, 9, 9], 999));
+    world.network.rebind(0, moved);
+    // The server learns of it from what the client sends: acknowledgements are lost with what they are for.
+    let hello = world.client.start_get("/");
+    assert_eq!(world.over(hello).text(), "hello");
+    let exchange = world.over(ticket);
+    assert!(exchange.finished && exchange.body == pattern(2_000_000));
+    let ticket = world.client.start_get("/peer");
+    assert_eq!(world.over(ticket).text(), moved.to_string());
+}
+
+#[test]
+fn head_timeout_is_exact_in_virtual_time() {
+    let mut world = World::new(1, Link::default(), Config::default(), service());
+    let before = world.network.elapsed();
+    let ticket = world.client.raw(&b"\x01\x20"[..], false);
+    let exchange = world.over(ticket);
+    assert_eq!(exchange.reset, Some(0x10b));
+    // One way there, ten seconds, one way back.
+    assert_eq!(exchange.over_at, Some(before + Duration::from_millis(10_020)));
+    assert_eq!(world.counters().timeouts, 1);
+}
+
+#[test]
+fn body_timeout_runs_from_the_last_piece() {
+    let mut world = World::with_client(
+        1,
+        Link::default(),
+        Config::default(),
+        sterna_quic::Config { keep_alive: Some(Duration::from_secs(5)), ..Default::default() },
+        service(),
+    );
+    let ticket = world.client.start_post("/count");
+    world.client.data(ticket, "abc", false);
+    world.network.run_for(Duration::from_secs(20));
+    world.client.data(ticket, "def", false);
+    let before = world.network.elapsed();
+    let exchange = world.over(ticket);
+    assert_eq!(exchange.status(), Some(StatusCode::REQUEST_TIMEOUT));
+    assert_eq!(exchange.over_at, Some(before + Duration::from_millis(30_020)));
+}
+
+#[test]
+fn client_that_takes_nothing_is_reset_after_the_write_timeout() {
+    let transport = sterna_quic::Config {
+        stream_window: 16 * 1024,
+        keep_alive: Some(Duration::from_secs(5)),
+        ..Default::default()
+    };
+    let mut world = World::with_client(1, Link::default(), Config::default(), transport, service());
+    let ticket = world.client.start_get("/bytes/1000000");
+    world.client.pause(ticket);
+    world.network.run_for(Duration::from_secs(59));
+    assert_eq!(world.counters().timeouts, 0);
+    let queued = world.counters().queued_response_bytes;
+    assert!((1..=64 * 1024).contains(&queued), "{queued} bytes wait for a slow reader");
+    world.network.run_for(Duration::from_secs(2));
+    let counters = world.counters();
+    assert_eq!((counters.timeouts, counters.queued_response_bytes), (1, 0));
+    assert_eq!((counters.active_requests, counters.cancelled_requests), (0, 1));
+}
+
+#[test]
+fn goaway_comes_twice_and_the_close_after_the_last_answer() {
+    let mut world = World::new(1, Link::default(), Config::default(), service());
+    let ticket = world.client.start_get("/bytes/400000");
+    world.until(|client| !client.exchange(ticket).body.is_empty());
+    let begun = world.network.elapsed();
+    let deadline = Instant::now() + Duration::from_secs(3600);
+    world.draining.begin(deadline);
+    world.network.server(0).refuse_new();
+    world.network.server(0).touch_all();
+    world.until(|client| client.shared().goaways.len() == 1);
+    let first = world.network.elapsed();
+    assert!(first - begun <= Duration::from_millis(11));
+    world.until(|client| client.shared().goaways.len() == 2);
+    assert!(world.network.elapsed() - first >= Duration::from_millis(20), "a round trip at least");
+    assert_eq!(world.client.shared().goaways, [(1 << 62) - 4, 4]);
+    world.until(|client| client.shared().closed.is_some());
+    let exchange = world.client.exchange(ticket);
+    assert!(exchange.finished && exchange.body == pattern(400_000));
+}
+
+#[test]
+fn lost_connection_is_a_body_error_and_a_cancellation() {
+    let config = Config { body_idle_timeout: Duration::from_secs(600), ..Config::default() };
+    let mut world = World::new(1, Link::default(), config, service());
+    let ticket = world.client.start_post("/count");
+    world.client.data(ticket, "abc", false);
+    world.network.run_for(Duration::from_secs(1));
+    assert_eq!(world.counters().active_requests, 1);
+    // Nothing arrives any more, in either direction.
+    (world.network.up.loss, world.network.down.loss) = (1.0, 1.0);
+    world.network.run_for(Duration::from_secs(120));
+    let counters = world.counters();
+    assert_eq!((counters.active_requests, counters.cancelled_requests), (0, 1));
+    assert_eq!(counters.active_quic_connections, 0);
+}
+
+#[test]
+fn cancelled_requests_leave_nothing_behind() {
+    let mut world = World::new(5, Link::default(), Config::default(), service());
+    for round in 0..50 {
+        let tickets: Vec<_> = (0..8).map(|_| world.client.start_get("/bytes/100000")).collect();
+        world.network.run_for(Duration::from_millis(25 + round % 7));
+        for ticket in tickets {
+            if !world.client.exchange(ticket).is_over() {
+                world.client.act(Action::Cancel { ticket, code: 0x10c });
+            }
+        }
+    }
+    world.network.run_for(Duration::from_secs(5));
+    let counters = world.counters();
+    assert_eq!((counters.active_requests, counters.queued_response_bytes), (0, 0));
+    assert_eq!(counters.active_quic_connections, 1, "{counters:?}");
+    let ticket = world.client.start_get("/");
+    assert_eq!(world.over(ticket).text(), "hello");
+}
+
+/// Answers without a runtime: nothing here waits for a timer of tokio.
+fn service() -> impl HttpService {
+    tower::service_fn(|request: Request<Body>| async move {
+        let context = RequestContext::of(&request).expect("always there").clone();
+        let path = request.uri().path().to_owned();
+        Ok::<_, body::Error>(match path.as_str() {
+            "/" => Response::new(Body::from("hello")),
+            "/peer" => Response::new(Body::from(context.peer_address().to_string())),
+            "/echo" => Response::new(request.into_body()),
+            "/count" => {
+                let len = request.into_body().collect().await?.to_bytes().len();
+                Response::new(Body::from(len.to_string()))
+            }
+            other => {
+                let len = other.strip_prefix("/bytes/").and_then(|len| len.parse().ok());
+                Response::new(Body::new(Pattern { offset: 0, len: len.expect("a length") }))
+            }
+        })
+    })
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 13 + 5) as u8).collect()
+}
+
+struct Pattern {
+    offset: usize,
+    len: usize,
+}
+
+impl http_body::Body for Pattern {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        let end = self.len.min(self.offset + 16 * 1024);
+        let data: Bytes = (self.offset..end).map(|i| (i * 13 + 5) as u8).collect();
+        self.offset = end;
+        Poll::Ready((!data.is_empty()).then(|| Ok(http_body::Frame::data(data))))
+    }
+}
+
+/// Ed25519, whose signatures have one size: the simulation repeats itself.
+fn credentials() -> (ServerTls, rustls::ClientConfig) {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key");
+    let certificate = rcgen::CertificateParams::new(["localhost".to_owned()])
+        .and_then(|params| params.self_signed(&key))
+        .expect("a certificate");
+    let der = certificate.der().clone();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(der.clone()).expect("a valid certificate");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("the provider has TLS 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    client.alpn_protocols = vec![b"h3".to_vec()];
+    (ServerTls::from_der(vec![der], key).expect("a matching pair"), client)
+}
