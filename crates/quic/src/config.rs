@@ -150,8 +150,10 @@ impl Config {
             .datagram_send_buffer_size(datagrams.unwrap_or(0).max(MIN_DATAGRAM_QUEUE))
             .congestion_controller_factory(congestion.factory())
             .mtu_discovery_config(mtu_discovery.then(MtuDiscoveryConfig::default))
-            // What the application wrote first leaves first: scheduling (RFC 9218) is above us.
-            .send_fairness(false);
+            // Scheduling (RFC 9218) is above us, by what is written when. Without fairness the engine stays with a
+            // stream until its queue is empty, which a stream that is refilled never is: the control stream, QPACK and
+            // a more urgent response would wait for the end of a download.
+            .send_fairness(true);
         engine
     }
 }
