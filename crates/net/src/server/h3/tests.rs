@@ -79,11 +79,7 @@ impl<S: HttpService> World<S> {
         let happened = self.network.run_until(Duration::from_secs(300), |_| done(&client));
         let goaways = client.shared().goaways.clone();
         let closed = client.shared().closed.clone();
-        assert!(
-            happened,
-            "nothing happened: {:?} {goaways:?} {closed:?}",
-            self.counters()
-        );
+        assert!(happened, "nothing happened: {:?} {goaways:?} {closed:?}", self.counters());
     }
 
     fn over(&mut self, ticket: Ticket) -> Exchange {
@@ -228,7 +224,8 @@ fn goaway_comes_twice_and_the_close_after_the_last_answer() {
     world.network.server(0).touch_all();
     world.until(|client| client.shared().goaways.len() == 1);
     let first = world.network.elapsed();
-    assert!(first - begun <= Duration::from_millis(11));
+    assert!(first - begun <= Duration::from_millis(50), "{:?}", first - begun);
+    assert!(!world.client.exchange(ticket).finished, "it does not wait for the download");
     world.until(|client| client.shared().goaways.len() == 2);
     assert!(world.network.elapsed() - first >= Duration::from_millis(20), "a round trip at least");
     assert_eq!(world.client.shared().goaways, [(1 << 62) - 4, 4]);
