@@ -14,7 +14,7 @@ use crate::handler::files::{FileStream, ReadError};
 pub struct Body {
     content: Content,
     /// Written to the access log when the body ends or is dropped.
-    entry: Option<Entry>,
+    entry: Option<Box<Entry>>,
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +69,7 @@ impl Body {
     }
 
     /// The same body, which tells `entry` what is sent of it.
-    pub(crate) fn watched_by(self, entry: Option<Entry>) -> Self {
+    pub(crate) fn watched_by(self, entry: Option<Box<Entry>>) -> Self {
         Self { entry, ..self }
     }
 }

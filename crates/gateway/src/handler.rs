@@ -14,11 +14,11 @@ pub mod welcome;
 
 /// Answers the requests of a route.
 pub trait Handler {
-    /// Answers one request; an error becomes its page.
+    /// Answers one request, whose content may be taken out of it; an error becomes its page.
     ///
     /// # Cancel safety
     /// Dropping the future, as when the client is gone, ends the work for this request.
-    fn handle(&self, request: Request) -> impl Future<Output = Result<Response, Error>>;
+    fn handle(&self, request: &mut Request) -> impl Future<Output = Result<Response, Error>>;
 }
 
 /// Which handler, and how.
@@ -55,7 +55,7 @@ pub(crate) enum Built {
 }
 
 impl Handler for Built {
-    async fn handle(&self, request: Request) -> Result<Response, Error> {
+    async fn handle(&self, request: &mut Request) -> Result<Response, Error> {
         match self {
             Self::Files(files) => files.handle(request).await,
             Self::Respond(respond) => respond.handle(request).await,

@@ -103,14 +103,14 @@ impl Service<Request> for Gateway {
 /// What is remembered of a request until its response has ended.
 struct Exchange {
     is_head: bool,
-    entry: Option<Entry>,
+    entry: Option<Box<Entry>>,
 }
 
 impl Exchange {
     fn begin(request: &Request, recorder: Option<&Recorder>) -> Self {
         Self {
             is_head: request.method() == Method::HEAD,
-            entry: recorder.map(|recorder| Entry::begin(request, recorder)),
+            entry: recorder.map(|recorder| Box::new(Entry::begin(request, recorder))),
         }
     }
 

@@ -107,7 +107,7 @@ impl Route {
                 ControlFlow::Break(answer) => return (i + 1, answer),
             }
         }
-        let answer = self.handler.handle(request).await;
+        let answer = self.handler.handle(&mut request).await;
         (self.middleware.len(), answer.unwrap_or_else(Error::into_response))
     }
 

@@ -145,3 +145,12 @@ async fn a_request_given_up_before_its_answer_is_logged_without_a_status() {
     // The first was dropped before it began: nothing was done for it.
     assert_eq!(lines.await, ["GET /b - 0 cut"]);
 }
+
+#[test]
+fn the_future_of_a_request_is_hardly_larger_than_the_request() {
+    let gateway = Gateway::new(&config(), None);
+    let future = size_of_val(&gateway.handle(request(Method::GET, "/a")));
+    // It is moved into its box, and each further layer that holds the request would move it again.
+    let bound = 4 * size_of::<Request>() + 2 * size_of::<Response>();
+    assert!(future <= bound, "{future} bytes, bound {bound}, request {}", size_of::<Request>());
+}

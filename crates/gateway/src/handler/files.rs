@@ -52,11 +52,12 @@ pub(crate) struct Files {
 }
 
 impl Handler for Files {
-    async fn handle(&self, request: Request) -> Result<Response, Error> {
-        only_reads(&request)?;
+    async fn handle(&self, request: &mut Request) -> Result<Response, Error> {
+        only_reads(request)?;
         match self.cache.find(request.uri().path(), &self.root) {
-            Some(kept) => Ok(kept.answer(&request)),
-            None => self.open(&request).await,
+            Some(kept) => Ok(kept.answer(request)),
+            // In a box, so that the future of every request is not as large as this one.
+            None => Box::pin(self.open(request)).await,
         }
     }
 }

@@ -42,7 +42,7 @@ pub(crate) struct Respond {
 }
 
 impl Handler for Respond {
-    async fn handle(&self, _request: Request) -> Result<Response, Error> {
+    async fn handle(&self, _request: &mut Request) -> Result<Response, Error> {
         let Config { status, content_type, content } = &self.config;
         let mut response = Response::new(Body::full(content.clone()));
         *response.status_mut() = *status;

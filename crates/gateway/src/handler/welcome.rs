@@ -38,10 +38,10 @@ pub(crate) struct Welcome {
 }
 
 impl Handler for Welcome {
-    async fn handle(&self, request: Request) -> Result<Response, Error> {
-        only_reads(&request)?;
-        let visit = Visit::of(&request);
-        let (kind, content) = if wants_html(&request) {
+    async fn handle(&self, request: &mut Request) -> Result<Response, Error> {
+        only_reads(request)?;
+        let visit = Visit::of(request);
+        let (kind, content) = if wants_html(request) {
             ("text/html; charset=utf-8", visit.html(self.local_spki.as_deref()))
         } else {
             ("text/plain; charset=utf-8", visit.text())

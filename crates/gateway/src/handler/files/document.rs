@@ -31,7 +31,6 @@ pub(super) struct Document {
 }
 
 /// What a request comes to.
-#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(super) enum Outcome {
     /// The answer has no content of the file: 304, 412 or 416.
     Answer(Response),

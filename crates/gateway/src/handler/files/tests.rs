@@ -53,7 +53,7 @@ impl Site {
     }
 
     async fn request(&self, method: Method, path: &str, fields: &[(HeaderName, &str)]) -> Answer {
-        let answer = self.files().handle(request(method, path, fields)).await;
+        let answer = self.files().handle(&mut request(method, path, fields)).await;
         Answer::of(answer.unwrap_or_else(Error::into_response)).await
     }
 
