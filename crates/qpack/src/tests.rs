@@ -186,8 +186,6 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     // req: 9204-2.1-order-kept
     // req: 9204-2.1.1-evictable
     // req: 9204-2.1.2-blocked-streams-limit

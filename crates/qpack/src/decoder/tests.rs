@@ -268,6 +268,15 @@ fn a_blocked_stream_is_named_once_its_last_insertion_arrived() {
 }
 
 #[test]
+fn a_stream_that_went_on_by_itself_is_not_named() {
+    let mut decoder = decoder(&[]);
+    assert_eq!(decoder.outcome(0, &[2, 0]), Ok(Outcome::Blocked));
+    on_encoder_stream(&mut decoder, |wire| insert_with_literal_name(wire, b"x", b"")).unwrap();
+    assert_eq!(decoder.outcome(0, &[2, 0]), Ok(Outcome::Complete { size: 0 }));
+    assert_eq!(decoder.poll_unblocked(), None);
+}
+
+#[test]
 fn a_freed_stream_makes_place_before_it_is_polled() {
     let mut decoder = decoder(&[]);
     assert_eq!(decoder.outcome(0, &[2, 0]), Ok(Outcome::Blocked));

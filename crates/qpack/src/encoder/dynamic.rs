@@ -4,8 +4,8 @@
 //!
 //! - **Draining** (RFC 9204 §2.1.1.1): after an insertion, the oldest entries that stand in the way of a quarter of the
 //!   table are draining. A line that still uses one of them is duplicated, and refers to the copy.
-//! - **Condemned** entries are those for which an insertion was given up. Nothing refers to them any more, so that they
-//!   can go within a round trip.
+//! - **Condemned** are the entries in whose favour an insertion was given up. Nothing refers to them any more, so that
+//!   they can go within a round trip.
 //!
 //! Duplicates drain nothing. So a table that holds all that repeats comes to rest, however full it is.
 
@@ -35,6 +35,8 @@ pub(super) struct Dynamic {
     draining: u64,
     /// Entries before this one are condemned; they are draining too.
     condemned: u64,
+    /// The insert count from which on entries may be condemned again.
+    condemn_from: u64,
 }
 
 impl Dynamic {
@@ -47,6 +49,7 @@ impl Dynamic {
             max_entries: peer_capacity / LINE_OVERHEAD,
             draining: 0,
             condemned: 0,
+            condemn_from: 0,
         }
     }
 
@@ -67,6 +70,11 @@ impl Dynamic {
     #[cfg(test)]
     pub(super) fn table(&self) -> &Table {
         &self.table
+    }
+
+    #[cfg(test)]
+    pub(super) fn indexed(&self) -> usize {
+        self.index.len()
     }
 
     /// The form in which a Required Insert Count above 0 is sent (§4.5.1.1).
@@ -137,8 +145,7 @@ impl Dynamic {
     ) -> Option<u64> {
         let size = table::size(name, value);
         if !self.make_room(size, || references.evictable_before()) {
-            self.condemned = self.condemned.max(self.end_of_oldest_for(size));
-            self.draining = self.draining.max(self.condemned);
+            self.condemn(size);
             return None;
         }
         let keys = Keys::of(name, value);
@@ -235,6 +242,18 @@ impl Dynamic {
             }
         }
         true
+    }
+
+    /// Gives up the oldest entries that stand in the way of `size`, once for each time that the table is renewed:
+    /// otherwise a table too small for all that repeats would be busy with nothing else.
+    fn condemn(&mut self, size: u64) {
+        let insert_count = self.table.insert_count();
+        if insert_count < self.condemn_from {
+            return;
+        }
+        self.condemn_from = insert_count + (insert_count - self.table.oldest());
+        self.condemned = self.condemned.max(self.end_of_oldest_for(size));
+        self.draining = self.draining.max(self.condemned);
     }
 
     /// The entry up to which the oldest ones have to go for `size` to be free.

@@ -47,6 +47,11 @@ impl Index {
         self.slots.get(&key).copied()
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// An entry was inserted whose content is not found under this key, even if another's is.
     pub(super) fn insert(&mut self, key: u64, index: u64) {
         self.slots.insert(key, Slot { current: index, newer: None });

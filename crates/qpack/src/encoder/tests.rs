@@ -234,6 +234,108 @@ fn a_line_in_use_is_duplicated_before_its_entry_is_evicted() {
 }
 
 #[test]
+fn while_a_copy_is_on_its_way_the_old_entry_serves_and_no_other_copy_is_made() {
+    let (mut encoder, mut decoder) = pair(400, 0);
+    for (stream, name) in ('a'..='j').flat_map(|letter| [letter; 2]).enumerate() {
+        encoder.exchange(&mut decoder, stream as u64 * 4, &[(&format!("x-{name}"), "1")]);
+    }
+    // 360 of 400 are filled. A quarter is to be free, so the oldest two drain.
+    let section = encoder.section(100, &[("x-b", "1")]);
+    assert_eq!((section, encoder.insert_count()), (Bytes::from_static(&[3, 8, 0x88]), 11));
+    let section = encoder.section(104, &[("x-b", "1")]);
+    assert_eq!((section, encoder.insert_count()), (Bytes::from_static(&[3, 9, 0x89]), 11));
+    settle(&mut encoder, &mut decoder);
+    assert_eq!(encoder.section(108, &[("x-b", "1")]), [12, 0, 0x80][..]);
+}
+
+/// Encodes with always one section under way, as on a busy connection; the sections.
+fn busy<'a>(
+    encoder: &mut Encoder,
+    decoder: &mut Decoder,
+    messages: impl IntoIterator<Item = Vec<(&'a str, &'a str)>>,
+) -> Vec<Bytes> {
+    let mut sections = Vec::new();
+    for (number, lines) in messages.into_iter().enumerate() {
+        sections.push(encoder.section(1000 + number as u64 * 4, &lines));
+        if let Some(before) = number.checked_sub(1) {
+            let stream = 1000 + before as u64 * 4;
+            let outcome = decoder.decode(stream, &sections[before], &mut |_| ());
+            assert!(matches!(outcome, Ok(Outcome::Complete { .. })));
+            settle(encoder, decoder);
+        }
+    }
+    sections
+}
+
+#[test]
+fn an_old_line_in_constant_use_does_not_keep_new_ones_out() {
+    let (mut encoder, mut decoder) = pair(160, 0);
+    for name in ["x-hot", "x-1", "x-2", "x-3"] {
+        encoder.section(0, &[(name, "")]);
+        encoder.section(0, &[(name, "")]);
+    }
+    settle(&mut encoder, &mut decoder);
+    assert_eq!(encoder.insert_count(), 4, "the table is full, and the hot line is the oldest");
+    let messages = (0..12).map(|_| vec![("x-hot", ""), ("x-new", "")]);
+    let sections = busy(&mut encoder, &mut decoder, messages);
+    assert_eq!(sections[11].len(), 4, "two references: {:?}", sections[11]);
+}
+
+#[test]
+fn lines_in_constant_use_are_not_given_up_again_and_again() {
+    let (mut encoder, mut decoder) = pair(80, 0);
+    let hot = [("x-a", "1"), ("x-b", "1")];
+    encoder.exchange(&mut decoder, 0, &hot);
+    encoder.exchange(&mut decoder, 4, &hot);
+    let messages = (0..50).map(|_| vec![hot[0], hot[1], ("x-c", "1")]);
+    let sections = busy(&mut encoder, &mut decoder, messages);
+    // Two references and the literal of `x-c`, against one reference and two literals.
+    let two = sections.iter().filter(|section| section.len() <= 4 + 6).count();
+    assert!(two > 40, "{two} of 50 have two references");
+}
+
+#[test]
+fn a_line_that_made_way_in_vain_comes_back() {
+    let (mut encoder, mut decoder) = pair(80, 0);
+    let hot = [("x-a", "1"), ("x-b", "1")];
+    encoder.exchange(&mut decoder, 0, &hot);
+    encoder.exchange(&mut decoder, 4, &hot);
+    // Seen twice, but `x-a` is in use; then never seen again.
+    encoder.exchange(&mut decoder, 8, &[("x-c", "1")]);
+    encoder.exchange(&mut decoder, 12, &[hot[0], ("x-c", "1")]);
+    assert_eq!(encoder.insert_count(), 2);
+    encoder.exchange(&mut decoder, 16, &hot);
+    encoder.exchange(&mut decoder, 20, &hot);
+    let section = encoder.exchange(&mut decoder, 24, &hot);
+    assert_eq!(section.len(), 4, "two references: {section:?}");
+}
+
+#[test]
+fn a_name_is_taken_from_the_newest_entry_that_has_arrived() {
+    let (mut encoder, mut decoder) = pair(4096, 0);
+    for (stream, value) in ["1", "1", "2", "2", "9"].into_iter().enumerate() {
+        encoder.exchange(&mut decoder, stream as u64 * 4, &[("x-a", value)]);
+    }
+    encoder.section(40, &[("x-a", "3")]);
+    encoder.section(44, &[("x-a", "3")]);
+    assert_eq!(encoder.insert_count(), 3);
+    let section = encoder.section(48, &[("x-a", "4")]);
+    assert_eq!(section[..3], [3, 1, 0x41], "required insert count 2, base 3");
+}
+
+#[test]
+fn what_was_evicted_is_forgotten() {
+    let (mut encoder, mut decoder) = pair(200, 0);
+    for number in 0..200 {
+        let (name, value) = (format!("x-{}", number / 2), format!("{}", number / 2));
+        encoder.exchange(&mut decoder, number * 4, &[(&name, &value), ("server", &value)]);
+    }
+    assert!(encoder.insert_count() > 100);
+    let dynamic = encoder.dynamic.as_ref().unwrap();
+    assert!(dynamic.indexed() <= 2 * 6, "{} for at most 6 entries", dynamic.indexed());
+}
+
+#[test]
 fn a_table_that_holds_all_that_repeats_stays_as_it_is() {
     let (mut encoder, mut decoder) = pair(200, 0);
     let lines = [("x-a", "value of a"), ("x-b", "value of b"), ("x-c", "value of c")];
