@@ -1,7 +1,7 @@
 //! Messages: field lines in, valid heads out (RFC 9114 §4.1 to §4.5, RFC 9110).
 //!
-//! A builder takes the lines of one field section as QPACK decodes them and remembers the first rule that was broken;
-//! `finish` yields the head or that rule. What a valid head may then be followed by is a [`Length`].
+//! A [`SectionReader`](section::SectionReader) takes the lines of one field section as QPACK decodes them; its `finish`
+//! yields the head or the first rule that was broken. What a valid head may then be followed by is a [`Length`].
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -14,6 +14,7 @@ pub(crate) mod length;
 mod name;
 pub(crate) mod request;
 pub(crate) mod response;
+pub(crate) mod section;
 
 pub(crate) use length::Length;
 

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use sterna_qpack::{Field, Outcome};
+use sterna_qpack::Outcome;
 
 use super::budget;
 use super::shared::Shared;
@@ -14,8 +14,9 @@ use super::state::{Receiving, Sending};
 use crate::frame::{FrameDecoder, FrameType, Header, Item, Payload};
 use crate::message::Asked;
 use crate::message::fields::Trailers;
-use crate::message::request::RequestBuilder;
-use crate::message::response::{self, ResponseBuilder};
+use crate::message::request::RequestLines;
+use crate::message::response::{self, ResponseLines};
+use crate::message::section::{Kind, SectionReader};
 use crate::{Code, Event, PeerMisbehaved, Role, StreamId};
 
 mod send;
@@ -40,13 +41,6 @@ struct Blocked {
     /// Of section and rest, in bytes.
     size: usize,
     has_ended: bool,
-}
-
-/// Whether a field section was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    Read,
-    Blocked,
 }
 
 impl RequestStream {
@@ -82,10 +76,8 @@ impl RequestStream {
                 Item::Piece(content) => self.on_content(content, shared)?,
                 Item::Skipped(bytes) => shared.count_skipped(bytes)?,
                 Item::Collected(_, section) => {
-                    let is_last = fin && data.is_empty();
-                    if self.on_section(section, is_last, shared)? == Progress::Blocked
-                        && let Some(blocked) = &mut self.blocked
-                    {
+                    self.on_section(section, fin && data.is_empty(), shared)?;
+                    if let Some(blocked) = &mut self.blocked {
                         return blocked.push(data, fin, shared);
                     }
                 }
@@ -273,7 +265,7 @@ impl RequestStream {
         section: Bytes,
         is_last: bool,
         shared: &mut Shared,
-    ) -> Result<Progress, PeerMisbehaved> {
+    ) -> Result<(), PeerMisbehaved> {
         match (self.receiving, shared.role) {
             (Receiving::Head, Role::Server) => self.on_request(section, is_last, shared),
             (Receiving::Head, Role::Client) => self.on_response(section, is_last, shared),
@@ -286,18 +278,11 @@ impl RequestStream {
         section: Bytes,
         is_last: bool,
         shared: &mut Shared,
-    ) -> Result<Progress, PeerMisbehaved> {
-        let mut builder = RequestBuilder::new(shared.config.max_field_lines);
-        match self.decode(&section, &mut |field| builder.push(field), shared)? {
-            Outcome::Blocked => return Ok(self.block(section, shared)),
-            Outcome::Complete { .. } if !builder.is_too_many() => {}
-            Outcome::Complete { .. } | Outcome::TooLarge => {
-                return self.on_oversized_section(shared).map(|()| Progress::Read);
-            }
-        }
+    ) -> Result<(), PeerMisbehaved> {
+        let Some(lines) = self.decode::<RequestLines>(section, shared)? else { return Ok(()) };
         // No event before the whole section was checked.
         // req: 9114-4.1.2-malformed-not-forwarded
-        let (mut head, length) = builder.finish(shared.config.enable_connect_protocol)?;
+        let (mut head, length) = lines.finish(shared.config.enable_connect_protocol)?;
         self.asked = Asked::by(&head);
         self.receiving = match self.asked {
             Asked::Connect | Asked::ExtendedConnect => Receiving::Tunnel,
@@ -313,7 +298,7 @@ impl RequestStream {
         shared.count_message();
         let head = Box::new(head);
         shared.events.push_back(Event::Request { id: self.id, head, fin: is_last });
-        Ok(Progress::Read)
+        Ok(())
     }
 
     fn on_response(
@@ -321,16 +306,9 @@ impl RequestStream {
         section: Bytes,
         is_last: bool,
         shared: &mut Shared,
-    ) -> Result<Progress, PeerMisbehaved> {
-        let mut builder = ResponseBuilder::new(shared.config.max_field_lines);
-        match self.decode(&section, &mut |field| builder.push(field), shared)? {
-            Outcome::Blocked => return Ok(self.block(section, shared)),
-            Outcome::Complete { .. } if !builder.is_too_many() => {}
-            Outcome::Complete { .. } | Outcome::TooLarge => {
-                return self.on_oversized_section(shared).map(|()| Progress::Read);
-            }
-        }
-        let (head, content_length) = builder.finish()?;
+    ) -> Result<(), PeerMisbehaved> {
+        let Some(lines) = self.decode::<ResponseLines>(section, shared)? else { return Ok(()) };
+        let (head, content_length) = lines.finish()?;
         if head.status.is_informational() {
             shared.budget.waste(budget::EXTRA)?;
         } else {
@@ -347,26 +325,15 @@ impl RequestStream {
         }
         let head = Box::new(head);
         shared.events.push_back(Event::Response { id: self.id, head, fin: is_last });
-        Ok(Progress::Read)
+        Ok(())
     }
 
-    fn on_trailers(
-        &mut self,
-        section: Bytes,
-        shared: &mut Shared,
-    ) -> Result<Progress, PeerMisbehaved> {
-        let mut builder = Trailers::new(shared.config.max_field_lines);
-        match self.decode(&section, &mut |field| builder.push(field), shared)? {
-            Outcome::Blocked => return Ok(self.block(section, shared)),
-            Outcome::Complete { .. } if !builder.is_too_many() => {}
-            Outcome::Complete { .. } | Outcome::TooLarge => {
-                return self.on_oversized_section(shared).map(|()| Progress::Read);
-            }
-        }
-        let trailers = Box::new(builder.finish()?);
+    fn on_trailers(&mut self, section: Bytes, shared: &mut Shared) -> Result<(), PeerMisbehaved> {
+        let Some(lines) = self.decode::<Trailers>(section, shared)? else { return Ok(()) };
+        let trailers = Box::new(lines.finish()?);
         self.receiving = self.receiving.on_trailers()?;
         shared.events.push_back(Event::Trailers { id: self.id, trailers });
-        Ok(Progress::Read)
+        Ok(())
     }
 
     fn on_end(&mut self, shared: &mut Shared) -> Result<(), PeerMisbehaved> {
@@ -379,24 +346,33 @@ impl RequestStream {
         Ok(())
     }
 
-    fn decode(
-        &self,
-        section: &Bytes,
-        sink: &mut dyn FnMut(Field),
+    /// The lines of a section; `None` when it has to wait, or was too large.
+    fn decode<K: Kind + Default>(
+        &mut self,
+        section: Bytes,
         shared: &mut Shared,
-    ) -> Result<Outcome, PeerMisbehaved> {
-        let outcome = shared.decoder.decode(self.id.0, section, sink);
+    ) -> Result<Option<SectionReader<K>>, PeerMisbehaved> {
+        let mut reader = SectionReader::new(shared.config.max_field_lines);
+        let outcome = shared.decoder.decode(self.id.0, &section, &mut |field| reader.push(field));
         shared.send_decoder_instructions();
-        outcome.map_err(PeerMisbehaved::Qpack)
+        match outcome.map_err(PeerMisbehaved::Qpack)? {
+            Outcome::Complete { .. } if !reader.is_too_many() => Ok(Some(reader)),
+            Outcome::Complete { .. } | Outcome::TooLarge => {
+                self.on_oversized_section(shared).map(|()| None)
+            }
+            Outcome::Blocked => {
+                self.block(section, shared);
+                Ok(None)
+            }
+        }
     }
 
-    fn block(&mut self, section: Bytes, shared: &mut Shared) -> Progress {
+    fn block(&mut self, section: Bytes, shared: &mut Shared) {
         shared.counters.blocked_sections += 1;
         let size = section.len();
         shared.blocked_bytes += size;
         let rest = VecDeque::new();
         self.blocked = Some(Box::new(Blocked { section, rest, size, has_ended: false }));
-        Progress::Blocked
     }
 
     /// RFC 9114 §4.2.2: a server may still answer 431; anything else ends the stream.

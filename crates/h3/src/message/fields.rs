@@ -6,11 +6,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sterna_qpack::{Field, FieldRef};
 
 use super::name::Name;
+use super::section::{Kind, SectionReader};
 use crate::PeerMisbehaved;
 
 /// Gathers the regular fields of one section.
 #[derive(Debug)]
-pub(super) struct Fields {
+pub(crate) struct Fields {
     headers: HeaderMap,
     /// Crumbs of `cookie` after the first (RFC 9114 §4.2.1).
     crumbs: Vec<HeaderValue>,
@@ -31,7 +32,7 @@ impl Fields {
         }
     }
 
-    /// Counts a line; what comes after too many is dropped by the caller.
+    /// Counts a line; what comes after too many is to be dropped.
     pub(super) fn count_line(&mut self) -> bool {
         self.lines = self.lines.saturating_add(1);
         self.lines <= self.max_lines
@@ -104,51 +105,33 @@ impl Fields {
 }
 
 /// A trailer section (RFC 9110 §6.5).
-#[derive(Debug)]
-pub(crate) struct Trailers {
-    fields: Fields,
-    broken: Option<PeerMisbehaved>,
-}
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Trailers;
 
-impl Trailers {
-    /// Accepts up to `max_lines` lines.
-    pub(crate) fn new(max_lines: usize) -> Self {
-        Self { fields: Fields::new(max_lines), broken: None }
-    }
-
-    /// The next line.
-    pub(crate) fn push(&mut self, field: Field) {
-        if self.broken.is_none()
-            && self.fields.count_line()
-            && let Err(rule) = self.try_push(field)
-        {
-            self.broken = Some(rule);
-        }
-    }
-
-    /// Whether there were more lines than we accept.
-    pub(crate) const fn is_too_many(&self) -> bool {
-        self.fields.is_too_many()
-    }
-
-    /// The trailers, or the first rule that they broke.
-    pub(crate) fn finish(self) -> Result<HeaderMap, PeerMisbehaved> {
-        match self.broken {
-            Some(rule) => Err(rule),
-            None => Ok(self.fields.finish().0),
-        }
-    }
-
-    fn try_push(&mut self, field: Field) -> Result<(), PeerMisbehaved> {
-        match Name::of(&field)? {
+impl Kind for Trailers {
+    fn line(
+        &mut self,
+        name: Name,
+        field: Field,
+        fields: &mut Fields,
+    ) -> Result<(), PeerMisbehaved> {
+        match name {
             // A second head would be here.
             // req: 9114-4.3-no-pseudo-in-trailers
             // req: 9114-4.1-one-response
             Name::Pseudo(_) => Err(PeerMisbehaved::PseudoInTrailers),
             // What frames or routes the message must not change after it was acted on.
             Name::Regular(CONTENT_LENGTH | HOST) => Err(PeerMisbehaved::ForbiddenTrailer),
-            Name::Regular(name) => self.fields.push(name, field),
+            Name::Regular(name) => fields.push(name, field),
         }
+    }
+}
+
+impl SectionReader<Trailers> {
+    /// The trailers, or the first rule that they broke.
+    pub(crate) fn finish(self) -> Result<HeaderMap, PeerMisbehaved> {
+        let (_, fields) = self.into_parts()?;
+        Ok(fields.finish().0)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::PeerMisbehaved;
 
 /// The name of a field line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Name {
+pub(crate) enum Name {
     /// Begins with a colon.
     Pseudo(Pseudo),
     /// Any other.
@@ -16,7 +16,7 @@ pub(super) enum Name {
 
 /// The pseudo-header fields that exist (RFC 9114 §4.3, RFC 8441 §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pseudo {
+pub(crate) enum Pseudo {
     Authority,
     Method,
     Path,

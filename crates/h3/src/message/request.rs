@@ -8,50 +8,37 @@ use sterna_qpack::{Field, FieldRef};
 
 use super::fields::{self, Fields};
 use super::name::{Name, Pseudo};
+use super::section::{Kind, SectionReader};
 use super::{Length, Protocol, RequestHead};
 use crate::{ApiMisuse, PeerMisbehaved, Priority};
 
-/// Gathers the field lines of a request head.
-#[derive(Debug)]
-pub(crate) struct RequestBuilder {
+/// The pseudo-header fields of a request head.
+#[derive(Debug, Default)]
+pub(crate) struct RequestLines {
     method: Option<Method>,
     scheme: Option<Scheme>,
     authority: Option<Bytes>,
     path: Option<Bytes>,
     protocol: Option<Protocol>,
-    fields: Fields,
-    broken: Option<PeerMisbehaved>,
 }
 
-impl RequestBuilder {
-    /// Accepts up to `max_lines` lines.
-    pub(crate) fn new(max_lines: usize) -> Self {
-        Self {
-            method: None,
-            scheme: None,
-            authority: None,
-            path: None,
-            protocol: None,
-            fields: Fields::new(max_lines),
-            broken: None,
+impl Kind for RequestLines {
+    fn line(
+        &mut self,
+        name: Name,
+        field: Field,
+        fields: &mut Fields,
+    ) -> Result<(), PeerMisbehaved> {
+        match name {
+            // req: 9114-4.3-pseudo-first
+            Name::Pseudo(_) if fields.has_any() => Err(PeerMisbehaved::PseudoAfterField),
+            Name::Pseudo(pseudo) => self.pseudo(pseudo, field.value),
+            Name::Regular(name) => fields.push(name, field),
         }
     }
+}
 
-    /// The next line.
-    pub(crate) fn push(&mut self, field: Field) {
-        if self.broken.is_none()
-            && self.fields.count_line()
-            && let Err(rule) = self.try_push(field)
-        {
-            self.broken = Some(rule);
-        }
-    }
-
-    /// Whether there were more lines than we accept.
-    pub(crate) const fn is_too_many(&self) -> bool {
-        self.fields.is_too_many()
-    }
-
+impl SectionReader<RequestLines> {
     /// The head and the content that it demands, or the first rule that was broken.
     ///
     /// `allows_protocol`: whether we announced SETTINGS_ENABLE_CONNECT_PROTOCOL.
@@ -59,14 +46,13 @@ impl RequestBuilder {
         self,
         allows_protocol: bool,
     ) -> Result<(RequestHead, Length), PeerMisbehaved> {
-        if let Some(rule) = self.broken {
-            return Err(rule);
-        }
-        let (headers, content_length) = self.fields.finish();
+        let (lines, fields) = self.into_parts()?;
+        let (headers, content_length) = fields.finish();
         // req: 9114-4.3.1-method
-        let method = self.method.ok_or(PeerMisbehaved::MissingMethod)?;
+        let method = lines.method.ok_or(PeerMisbehaved::MissingMethod)?;
+        let protocol = lines.protocol;
         let is_connect = method == Method::CONNECT;
-        if self.protocol.is_some() {
+        if protocol.is_some() {
             // req: 9220-3-only-connect
             if !is_connect {
                 return Err(PeerMisbehaved::ProtocolWithoutConnect);
@@ -76,33 +62,24 @@ impl RequestBuilder {
                 return Err(PeerMisbehaved::ProtocolNotEnabled);
             }
         }
-        let is_plain_connect = is_connect && self.protocol.is_none();
-        let (scheme, authority, path) = if is_plain_connect {
+        let (scheme, authority, path) = if is_connect && protocol.is_none() {
             let authority =
-                connect_target(self.scheme.as_ref(), self.path.as_ref(), self.authority)?;
+                connect_target(lines.scheme.as_ref(), lines.path.as_ref(), lines.authority)?;
             check_host(&headers, &authority)?;
             (None, Some(authority), None)
         } else {
             // req: 9220-3-target
-            let (scheme, path) = target(&method, self.scheme, self.path)?;
-            (Some(scheme), Some(authority(self.authority, &headers)?), Some(path))
+            let (scheme, path) = target(&method, lines.scheme, lines.path)?;
+            (Some(scheme), Some(authority(lines.authority, &headers)?), Some(path))
         };
         let length = if is_connect { Length::Any } else { Length::declared(content_length) };
         let priority = priority(&headers);
-        let protocol = self.protocol;
         Ok((RequestHead { method, scheme, authority, path, protocol, headers, priority }, length))
     }
+}
 
-    fn try_push(&mut self, field: Field) -> Result<(), PeerMisbehaved> {
-        match Name::of(&field)? {
-            // req: 9114-4.3-pseudo-first
-            Name::Pseudo(_) if self.fields.has_any() => Err(PeerMisbehaved::PseudoAfterField),
-            Name::Pseudo(pseudo) => self.push_pseudo(pseudo, field.value),
-            Name::Regular(name) => self.fields.push(name, field),
-        }
-    }
-
-    fn push_pseudo(&mut self, pseudo: Pseudo, value: Bytes) -> Result<(), PeerMisbehaved> {
+impl RequestLines {
+    fn pseudo(&mut self, pseudo: Pseudo, value: Bytes) -> Result<(), PeerMisbehaved> {
         match pseudo {
             Pseudo::Method => set(&mut self.method, method(&value)?),
             Pseudo::Scheme => set(&mut self.scheme, scheme(&value)?),

@@ -6,64 +6,50 @@ use sterna_qpack::{Field, FieldRef};
 
 use super::fields::{self, Fields};
 use super::name::{Name, Pseudo};
+use super::section::{Kind, SectionReader};
 use super::{Asked, Length, ResponseHead};
 use crate::PeerMisbehaved;
 
-/// Gathers the field lines of a response head.
-#[derive(Debug)]
-pub(crate) struct ResponseBuilder {
+/// The pseudo-header field of a response head.
+#[derive(Debug, Default)]
+pub(crate) struct ResponseLines {
     status: Option<StatusCode>,
-    fields: Fields,
-    broken: Option<PeerMisbehaved>,
 }
 
-impl ResponseBuilder {
-    /// Accepts up to `max_lines` lines.
-    pub(crate) fn new(max_lines: usize) -> Self {
-        Self { status: None, fields: Fields::new(max_lines), broken: None }
-    }
-
-    /// The next line.
-    pub(crate) fn push(&mut self, field: Field) {
-        if self.broken.is_none()
-            && self.fields.count_line()
-            && let Err(rule) = self.try_push(field)
-        {
-            self.broken = Some(rule);
+impl Kind for ResponseLines {
+    fn line(
+        &mut self,
+        name: Name,
+        field: Field,
+        fields: &mut Fields,
+    ) -> Result<(), PeerMisbehaved> {
+        match name {
+            // req: 9114-4.3-pseudo-first
+            Name::Pseudo(_) if fields.has_any() => Err(PeerMisbehaved::PseudoAfterField),
+            Name::Pseudo(Pseudo::Status) => self.set_status(&field.value),
+            // req: 9114-4.3-request-pseudo-in-response
+            Name::Pseudo(_) => Err(PeerMisbehaved::RequestPseudoInResponse),
+            Name::Regular(name) => fields.push(name, field),
         }
     }
+}
 
-    /// Whether there were more lines than we accept.
-    pub(crate) const fn is_too_many(&self) -> bool {
-        self.fields.is_too_many()
-    }
-
+impl SectionReader<ResponseLines> {
     /// The head and its content-length, or the first rule that was broken.
     pub(crate) fn finish(self) -> Result<(ResponseHead, Option<u64>), PeerMisbehaved> {
-        if let Some(rule) = self.broken {
-            return Err(rule);
-        }
+        let (lines, fields) = self.into_parts()?;
         // req: 9114-4.3.2-status
-        let status = self.status.ok_or(PeerMisbehaved::MissingStatus)?;
+        let status = lines.status.ok_or(PeerMisbehaved::MissingStatus)?;
         // req: 9114-4.5-no-101
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(PeerMisbehaved::SwitchingProtocols);
         }
-        let (headers, content_length) = self.fields.finish();
+        let (headers, content_length) = fields.finish();
         Ok((ResponseHead { status, headers }, content_length))
     }
+}
 
-    fn try_push(&mut self, field: Field) -> Result<(), PeerMisbehaved> {
-        match Name::of(&field)? {
-            // req: 9114-4.3-pseudo-first
-            Name::Pseudo(_) if self.fields.has_any() => Err(PeerMisbehaved::PseudoAfterField),
-            Name::Pseudo(Pseudo::Status) => self.set_status(&field.value),
-            // req: 9114-4.3-request-pseudo-in-response
-            Name::Pseudo(_) => Err(PeerMisbehaved::RequestPseudoInResponse),
-            Name::Regular(name) => self.fields.push(name, field),
-        }
-    }
-
+impl ResponseLines {
     fn set_status(&mut self, value: &Bytes) -> Result<(), PeerMisbehaved> {
         let status = StatusCode::from_bytes(value).map_err(|_| PeerMisbehaved::InvalidStatus)?;
         match self.status.replace(status) {

@@ -1,6 +1,7 @@
 //! Each rule that a peer can break, broken once: which rule is seen, with which code, and what ends.
 
 use super::*;
+use crate::Scope;
 use PeerMisbehaved as Rule;
 
 /// What became of a breach.
