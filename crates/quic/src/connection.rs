@@ -62,7 +62,7 @@ impl Connection {
     pub(crate) fn new(key: ConnectionKey, engine: quinn_proto::Connection, now: Instant) -> Self {
         Self {
             key,
-            remote: engine.remote_address(),
+            remote: canonical(engine.remote_address()),
             engine,
             now,
             events: VecDeque::new(),
@@ -190,9 +190,9 @@ impl Connection {
         self.engine.side() == Side::Client
     }
 
-    /// The peer's address.
+    /// The peer's address; an IPv4 one as such, whatever the socket calls it.
     pub fn remote_address(&self) -> SocketAddr {
-        self.engine.remote_address()
+        canonical(self.engine.remote_address())
     }
 
     /// TLS server name that the client sent.
@@ -251,6 +251,14 @@ impl Connection {
     fn sending(&self, id: StreamId) -> Option<quinn_proto::StreamId> {
         let id = quinn_proto::StreamId::from(VarInt::from_u64(id.0).ok()?);
         (id.dir() == quinn_proto::Dir::Bi || id.initiator() == self.engine.side()).then_some(id)
+    }
+}
+
+/// A dual-stack socket maps IPv4 addresses into IPv6 (RFC 4291 §2.5.5.2), which is nobody's business.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip if ip.is_ipv4() => SocketAddr::new(ip, address.port()),
+        _ => address,
     }
 }
 

@@ -64,14 +64,15 @@ pub(crate) fn bind(
     count: usize,
     options: &SocketOptions,
 ) -> io::Result<(Vec<std::net::UdpSocket>, SocketReport)> {
-    if count > 1 && address.port() != 0 {
-        // Another group on this port would let us join it, and take half of its datagrams.
-        bind_one(address, false)?;
-    }
-    let mut sockets = vec![bind_one(address, count > 1)?];
-    let address = local_address(&sockets[0])?;
-    while sockets.len() < count {
-        sockets.push(bind_one(address, true)?);
+    let mut sockets = vec![bind_one(address, false)?];
+    if count > 1 {
+        // It is ours alone, then, and the port of it is nobody's: a shared socket would have joined
+        // any other group on the port, for half of its datagrams.
+        let address = local_address(&sockets[0])?;
+        sockets.clear();
+        for _ in 0..count {
+            sockets.push(bind_one(address, true)?);
+        }
     }
     let granted: Vec<_> = sockets
         .iter()
@@ -270,3 +271,6 @@ fn restore(buffer: &mut BytesMut) {
 /// SO_MEMINFO: how many figures there are, and which is the count of drops.
 const MEMINFO_FIGURES: usize = 9;
 const MEMINFO_DROPS: usize = 8;
+
+#[cfg(test)]
+mod tests;

@@ -40,7 +40,7 @@ impl Connection {
     /// event for it, so this is called after everything that can move the path.
     pub(crate) fn note_path(&mut self) -> bool {
         // req: 9000-9.3-new-address
-        let (from, to) = (self.remote, self.engine.remote_address());
+        let (from, to) = (self.remote, self.remote_address());
         if from == to {
             return false;
         }

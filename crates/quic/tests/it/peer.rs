@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -54,6 +55,7 @@ pub(crate) struct Facts {
     pub(crate) cipher_suite: Option<rustls::CipherSuite>,
     pub(crate) key_exchange: Option<rustls::NamedGroup>,
     pub(crate) certificates: usize,
+    pub(crate) peer: IpAddr,
 }
 
 #[derive(Debug)]
@@ -174,6 +176,7 @@ impl Peer {
                     cipher_suite: connection.cipher_suite(),
                     key_exchange: connection.key_exchange(),
                     certificates: connection.peer_certificates().map_or(0, |chain| chain.len()),
+                    peer: connection.remote_address().ip(),
                 });
             }
             Event::Opened(id) => {
