@@ -69,11 +69,12 @@ pub(crate) async fn run(config: &Config) -> Result<Report, Box<dyn Error>> {
     let after = server.as_ref().map(Process::resident).transpose()?;
 
     let tally = opener.tally.replace(Tally::new(0));
+    // Less the one before the measurement.
+    let requests = tally.done.saturating_sub(1);
     Ok(Report {
         connections: target.connections,
-        // Less the one before the measurement.
-        requests: tally.done - 1,
-        body_bytes: (tally.done - 1) * target.size,
+        requests,
+        body_bytes: requests * target.size,
         errors: tally.errors,
         unfinished: (target.connections as u64 + 1).saturating_sub(tally.done + tally.errors),
         seconds: elapsed.as_secs_f64(),

@@ -9,10 +9,12 @@ pub(crate) const CONTROL: &[u8] = &[0x00, 0x04, 0x04, 0x01, 0x00, 0x07, 0x00];
 
 /// A GET as a HEADERS frame, of static references and plain literals only (RFC 9204 §4.5).
 pub(crate) fn get(authority: &str, path: &str) -> Bytes {
-    // Required Insert Count 0, Base 0; `:method: GET`, `:scheme: https`, `accept: */*`.
-    let mut section = vec![0x00, 0x00, 0xd1, 0xd7, 0xdd];
+    // Required Insert Count 0, Base 0; `:method: GET`, `:scheme: https`.
+    let mut section = vec![0x00, 0x00, 0xd1, 0xd7];
     literal(&mut section, STATIC_AUTHORITY, authority);
     literal(&mut section, STATIC_PATH, path);
+    // `accept: */*`, after all pseudo-fields (RFC 9114 §4.3).
+    section.push(0xdd);
 
     let mut frame = vec![0x01];
     // A two-byte varint holds any section that the two-byte lengths below allow to be useful.
@@ -49,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_get_is_a_headers_frame_of_static_references_and_literals() {
-        let expected = b"\x01\x40\x0c\x00\x00\xd1\xd7\xdd\x50\x01a\x51\x02/b";
+        let expected = b"\x01\x40\x0c\x00\x00\xd1\xd7\x50\x01a\x51\x02/b\xdd";
         assert_eq!(get("a", "/b").as_ref(), expected);
     }
 
