@@ -43,7 +43,8 @@ pub struct Config {
     pub grease: bool,
     /// How much a peer may send without use before it is a flood (RFC 9114 §10.5), in bytes. Default: 256 KiB.
     ///
-    /// Frames that we skip cost their length and a constant; content and requests earn it back, up to this value.
+    /// Frames that we skip cost their length and a constant, instructions of QPACK their length; content and messages
+    /// earn it back, up to this value.
     pub flood_budget: u64,
     /// Server: how many more requests a peer may give up than it lets us answer. Default: 512.
     pub reset_budget: u64,

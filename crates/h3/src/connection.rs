@@ -128,7 +128,7 @@ impl Connection {
         self.guard(|connection| {
             if id.is_uni() {
                 connection.on_uni_stream(id, data, fin)
-            } else if connection.has_request(id)? {
+            } else if connection.may_be_request(id)? {
                 connection.on_request_stream(id, |stream, shared| stream.receive(data, fin, shared))
             } else {
                 Ok(())
@@ -144,7 +144,7 @@ impl Connection {
         self.guard(|connection| {
             if id.is_uni() {
                 connection.on_uni_closed(id)
-            } else if connection.has_request(id)? {
+            } else if connection.may_be_request(id)? {
                 connection.on_request_stream(id, |stream, shared| stream.on_reset(code, shared))
             } else {
                 Ok(())
@@ -162,7 +162,7 @@ impl Connection {
             if connection.own.contains(&id) {
                 return Err(PeerMisbehaved::CriticalStreamStopped);
             }
-            if id.is_uni() || !connection.has_request(id)? {
+            if id.is_uni() || !connection.may_be_request(id)? {
                 return Ok(());
             }
             connection.on_request_stream(id, |stream, shared| stream.on_stop_sending(code, shared))
@@ -345,7 +345,22 @@ impl Connection {
 
     /// The next command for the transport.
     pub fn poll_command(&mut self) -> Option<Command> {
-        self.shared.output.poll()
+        let command = self.shared.output.poll();
+        if command.is_none() && self.requests.is_empty() {
+            self.rest();
+        }
+        command
+    }
+
+    /// Gives back memory that only a busy connection needs: most connections are idle most of the time.
+    fn rest(&mut self) {
+        self.shared.output.release();
+        if self.requests.capacity() > IDLE_CAPACITY {
+            self.requests.shrink_to(IDLE_CAPACITY);
+        }
+        if self.shared.events.capacity() > IDLE_CAPACITY {
+            self.shared.events.shrink_to(IDLE_CAPACITY);
+        }
     }
 
     fn open_own_streams(&mut self) {
@@ -414,6 +429,9 @@ impl Connection {
         Ok(())
     }
 }
+
+/// Room that an idle connection keeps, in streams and in events.
+const IDLE_CAPACITY: usize = 8;
 
 /// Which of the reserved frame types we send; a sans-IO crate has no dice, and any will do.
 const GREASE: u64 = 0x0b;

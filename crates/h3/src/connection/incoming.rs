@@ -32,18 +32,18 @@ impl Connection {
         })
     }
 
-    /// Whether there is a request stream `id`; a server makes it if it is new.
-    pub(super) fn has_request(&mut self, id: StreamId) -> Result<bool, PeerMisbehaved> {
+    /// Whether what came on stream `id` may be for a request; a server takes new ones here.
+    pub(super) fn may_be_request(&mut self, id: StreamId) -> Result<bool, PeerMisbehaved> {
         match self.shared.role {
             Role::Client if id.is_server_initiated() => {
                 // req: 9114-6.1-no-server-bidi
                 Err(PeerMisbehaved::ServerOpenedBidirectional)
             }
-            Role::Client => Ok(self.requests.contains_key(&id)),
+            Role::Client => Ok(true),
             Role::Server if id.is_server_initiated() => Ok(false),
             Role::Server => {
                 if self.ids.has_seen(id.0 >> 2) {
-                    return Ok(self.requests.contains_key(&id));
+                    return Ok(true);
                 }
                 self.ids.see(id.0 >> 2)?;
                 self.accept(id)
@@ -67,7 +67,7 @@ impl Connection {
         Ok(true)
     }
 
-    /// Runs one input of a request stream; a broken rule may end only the stream.
+    /// Runs one input of a request stream, if it is not gone; a broken rule may end only the stream.
     pub(super) fn on_request_stream(
         &mut self,
         id: StreamId,
@@ -104,6 +104,7 @@ impl Connection {
             UniStream::Control => self.on_control_stream(&mut data)?,
             UniStream::Encoder => self.on_encoder_stream(&data)?,
             UniStream::Decoder => {
+                self.shared.budget.waste(data.len() as u64)?;
                 self.shared.encoder.handle_decoder_stream(&data).map_err(PeerMisbehaved::Qpack)?;
             }
             UniStream::Unknown => {
@@ -135,6 +136,8 @@ impl Connection {
     }
 
     fn on_encoder_stream(&mut self, data: &Bytes) -> Result<(), PeerMisbehaved> {
+        // Insertions are of use only to the messages that refer to them, which earn it back.
+        self.shared.budget.waste(data.len() as u64)?;
         let result = self.shared.decoder.handle_encoder_stream(data);
         self.shared.send_decoder_instructions();
         result.map_err(PeerMisbehaved::Qpack)?;

@@ -221,3 +221,20 @@ fn requests_given_up_are_counted_against_those_that_were_answered() {
     let third = server.handle_stream(StreamId(408), malformed, true);
     assert_eq!(third, Err(Error::PeerMisbehaved(PeerMisbehaved::RapidReset)));
 }
+
+#[test]
+fn an_idle_connection_gives_its_buffers_back() {
+    let mut server = server(Config::default());
+    let ids = || (0..200).map(|n| StreamId(n * 4));
+    for id in ids() {
+        server.handle_stream(id, Bytes::from(headers(&GET)), true).unwrap();
+    }
+    assert!(server.requests.capacity() >= 200);
+    events(&mut server);
+    for id in ids() {
+        server.send_response(id, &response(StatusCode::OK, &[]), true).unwrap();
+    }
+    commands(&mut server);
+    assert!(server.requests.capacity() < 32);
+    assert!(server.shared.events.capacity() < 32);
+}

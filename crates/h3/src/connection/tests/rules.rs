@@ -427,6 +427,18 @@ fn frame_cases() -> Cases {
         (Rule::Flood, Code::ExcessiveLoad, to_server(&[&get, &data(b"").repeat(10_000)])),
         (Rule::Flood, Code::ExcessiveLoad, to_server(&[&frame(0x21, &[]).repeat(10_000)])),
         (
+            Rule::Flood,
+            Code::ExcessiveLoad,
+            // Set Dynamic Table Capacity, again and again.
+            uni_to_server(&[(2, &[&[0x02][..], &[0x20; 300_000]].concat(), false)]),
+        ),
+        (
+            Rule::Flood,
+            Code::ExcessiveLoad,
+            // Stream Cancellation, again and again.
+            uni_to_server(&[(2, &[&[0x03][..], &[0x40; 300_000]].concat(), false)]),
+        ),
+        (
             Rule::RapidReset,
             Code::ExcessiveLoad,
             play(server(Config::default()), |server| {
