@@ -221,6 +221,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_not_in_memory_comes_by_way_of_the_blocking_pool() {
+        let (path, content) = file("cold", 2 * CHUNK);
+        let mut stream = FileStream::new(open(&path), 0, 2 * CHUNK as u64);
+        rustix::fs::fsync(&*stream.file).expect("written");
+        let all = rustix::fs::Advice::DontNeed;
+        rustix::fs::fadvise(&*stream.file, 0, None, all).expect("forgotten");
+        // A file system in memory forgets nothing; the content must be right on either way.
+        let mut read = Vec::new();
+        while let Some(chunk) = next(&mut stream).await {
+            read.extend_from_slice(&chunk.expect("a chunk"));
+        }
+        assert!(read == content, "{} bytes", read.len());
+        std::fs::remove_file(path).expect("removed");
+    }
+
+    #[tokio::test]
     async fn a_small_file_is_read_at_once() {
         let (path, content) = file("small", 1024);
         let whole = FileStream::new(open(&path), 0, 1024).whole().await.expect("read");
