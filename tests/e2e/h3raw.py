@@ -226,10 +226,15 @@ class Peer:
 
     def connect(self, timeout=10.0):
         """Shakes hands; no HTTP/3 stream is opened."""
-        self.quic.connect(self.address, now=time.monotonic())
+        self.start()
         self.pump(lambda: self.established or self.terminated, timeout)
         assert self.established, f"no handshake: {self.quic.closed_by_peer or self.terminated}"
         return self
+
+    def start(self):
+        """Begins the handshake."""
+        self.quic.connect(self.address, now=time.monotonic())
+        self._transmit()
 
     def rebind(self):
         """Moves to another UDP port, as a NAT that forgot does, and says something from there.
