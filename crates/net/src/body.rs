@@ -9,7 +9,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -19,9 +19,9 @@ use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-pub(crate) use upload::Upload;
+pub(crate) use upload::{Budget, Upload};
 
-use crate::BoxError;
+use crate::{BoxError, counters::WorkerCounters};
 
 /// The content of a message: chunks as they come, then perhaps trailers.
 pub struct Body {
@@ -51,6 +51,9 @@ pub enum Error {
     /// The connection ended.
     #[error("the connection ended in the middle of the body")]
     ConnectionLost,
+    /// The server gave the request up: its response failed or was late.
+    #[error("the request was given up because its response failed")]
+    GivenUp,
     /// The client broke a rule of HTTP in this message.
     #[error("the client sent a malformed message")]
     Malformed,
@@ -92,12 +95,16 @@ impl Body {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(crate) fn incoming(body: Incoming, pause: Duration) -> Self {
+    pub(crate) fn incoming(
+        body: Incoming,
+        pause: Duration,
+        counters: &Arc<WorkerCounters>,
+    ) -> Self {
         if body.is_end_stream() {
             return Self::empty();
         }
-        let timer = Box::pin(tokio::time::sleep(pause));
-        Self::of(Kind::Incoming { body, idle: Idle { timer, pause, running: false } })
+        let (timer, counters) = (Box::pin(tokio::time::sleep(pause)), counters.clone());
+        Self::of(Kind::Incoming { body, idle: Idle { timer, pause, running: false, counters } })
     }
 
     /// A request body of an HTTP/3 stream.
@@ -186,6 +193,7 @@ struct Idle {
     timer: Pin<Box<Sleep>>,
     pause: Duration,
     running: bool,
+    counters: Arc<WorkerCounters>,
 }
 
 impl Idle {
@@ -194,7 +202,9 @@ impl Idle {
             self.running = true;
             self.timer.as_mut().reset(Instant::now() + self.pause);
         }
-        self.timer.as_mut().poll(cx)
+        ready!(self.timer.as_mut().poll(cx));
+        self.counters.timeouts.increment();
+        Poll::Ready(())
     }
 }
 

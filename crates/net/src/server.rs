@@ -29,6 +29,7 @@ use crate::{
 pub use alt_svc::AltSvc;
 pub use bind::{BindError, Transport};
 pub use config::Config;
+pub(crate) use config::NEVER;
 
 /// Entry point: [`Server::builder`].
 #[derive(Debug)]
@@ -89,7 +90,7 @@ impl Builder {
             return Err(BindError::NoAddress);
         }
         let workers = workers.unwrap_or_else(default_workers).max(1);
-        let config = Arc::new(config);
+        let config = Arc::new(config.bounded());
         let tcp_tls = tls.as_ref().map(ServerTls::tcp_config).transpose()?.map(Arc::new);
         let quic = match &tls {
             Some(tls) if config.http3 => Some(quic_config(tls, &config)?),

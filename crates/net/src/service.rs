@@ -194,7 +194,7 @@ fn status_of(error: &BoxError) -> StatusCode {
                 | body::Error::Malformed
                 | body::Error::Http(_),
             ) => return StatusCode::BAD_REQUEST,
-            Some(body::Error::Other(_)) | None => {}
+            Some(body::Error::GivenUp | body::Error::Other(_)) | None => {}
         }
         cause = error.source();
     }

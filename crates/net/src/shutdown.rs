@@ -9,7 +9,10 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::counters::{Counters, WorkerCounters};
+use crate::{
+    counters::{Counters, WorkerCounters},
+    server::NEVER,
+};
 
 /// A server whose workers run. Dropping it ends them at once.
 #[derive(Debug)]
@@ -78,7 +81,7 @@ impl Shutdown {
     ///
     /// Called again, the earlier deadline counts; `Duration::ZERO` ends everything at once.
     pub fn start(&self, deadline: Duration) {
-        let at = Instant::now() + deadline;
+        let at = Instant::now() + deadline.min(NEVER);
         self.deadline.send_if_modified(|current| {
             let earlier = current.is_none_or(|current| at < current);
             if earlier {

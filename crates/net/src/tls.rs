@@ -136,6 +136,7 @@ impl ServerTls {
 
     /// For QUIC: TLS 1.3 only (RFC 9001 §4.2), ALPN `h3`, no early data.
     pub(crate) fn quic_config(&self) -> Result<rustls::ServerConfig, TlsError> {
+        // req: 9114-3.2-alpn
         self.config(&[&rustls::version::TLS13], &[b"h3"])
     }
 

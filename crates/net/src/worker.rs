@@ -123,18 +123,7 @@ async fn serve_quic<S: HttpService>(
 }
 
 async fn turn_forever<A: Application>(driver: &mut Driver<A>) {
-    // The budget of tokio is for tasks that share a loop unknowingly; the driver yields by itself, and request tasks
-    // inside of it must not be cut off by what its sockets used up.
-    tokio::task::coop::unconstrained(async {
-        let mut turns: u32 = 0;
-        while turn(driver).await {
-            turns = turns.wrapping_add(1);
-            if turns.is_multiple_of(TURNS_BEFORE_YIELD) {
-                tokio::task::yield_now().await;
-            }
-        }
-    })
-    .await;
+    while turn(driver).await {}
 }
 
 async fn turn_until_empty<A: Application>(driver: &mut Driver<A>) {
@@ -149,9 +138,6 @@ async fn turn<A: Application>(driver: &mut Driver<A>) -> bool {
     }
     true
 }
-
-/// After so many turns without a pause the TCP connections of the worker get theirs.
-const TURNS_BEFORE_YIELD: u32 = 8;
 
 /// For the CONNECTION_CLOSE after the drain's deadline.
 const LAST_WORDS: Duration = Duration::from_millis(100);

@@ -6,7 +6,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -22,8 +25,7 @@ pub(crate) struct Upload {
     slot: Mutex<Slot>,
     /// Wakes the connection: there is room, or the reader went away.
     connection: Waker,
-    /// Bytes that may wait here before reading stops.
-    bound: usize,
+    budget: Budget,
     /// `content-length`, when the client sent one.
     declared: Option<u64>,
     counters: Arc<WorkerCounters>,
@@ -63,7 +65,7 @@ enum Reader {
 impl Upload {
     pub(crate) fn new(
         connection: Waker,
-        bound: usize,
+        budget: Budget,
         declared: Option<u64>,
         counters: Arc<WorkerCounters>,
     ) -> Self {
@@ -76,7 +78,7 @@ impl Upload {
             reader: Reader::Present,
             paused: false,
         };
-        Self { slot: Mutex::new(slot), connection, bound, declared, counters }
+        Self { slot: Mutex::new(slot), connection, budget, declared, counters }
     }
 
     // From the connection.
@@ -88,6 +90,7 @@ impl Upload {
             return;
         }
         slot.bytes += data.len();
+        self.budget.waiting.fetch_add(data.len(), Ordering::Relaxed);
         self.counters.queued_upload_bytes.add(data.len() as u64);
         slot.chunks.push_back(data);
         slot.wake_reader();
@@ -120,7 +123,7 @@ impl Upload {
     /// True when the pusher should stop reading; it is woken when there is room.
     pub(crate) fn is_full(&self) -> bool {
         let mut slot = lock(&self.slot);
-        slot.paused = slot.bytes >= self.bound;
+        slot.paused = self.budget.is_spent(slot.bytes);
         slot.paused
     }
 
@@ -145,9 +148,9 @@ impl Upload {
             slot.bytes -= data.len();
             slot.taken += data.len() as u64;
             slot.reader = Reader::Present;
-            self.counters.queued_upload_bytes.subtract(data.len() as u64);
+            self.release(data.len());
             // At half, so that the connection is not woken for every chunk.
-            let resume = slot.paused && slot.bytes <= self.bound / 2;
+            let resume = slot.paused && slot.bytes <= self.budget.stream / 2;
             if resume {
                 slot.paused = false;
             }
@@ -204,16 +207,41 @@ impl Upload {
     }
 
     fn clear(&self, slot: &mut Slot) {
-        self.counters.queued_upload_bytes.subtract(slot.bytes as u64);
+        self.release(slot.bytes);
         slot.chunks.clear();
         slot.bytes = 0;
+    }
+
+    fn release(&self, bytes: usize) {
+        self.budget.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        self.counters.queued_upload_bytes.subtract(bytes as u64);
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        let slot = self.slot.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.counters.queued_upload_bytes.subtract(slot.bytes as u64);
+        let bytes = lock(&self.slot).bytes;
+        self.release(bytes);
+    }
+}
+
+/// How much may wait for the application: in one slot, and in all slots of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Budget {
+    stream: usize,
+    connection: usize,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Budget {
+    pub(crate) fn new(stream: usize, connection: usize) -> Self {
+        Self { stream, connection, waiting: Arc::default() }
+    }
+
+    /// An empty slot is always filled, whatever the others hold: its reader may be the only one that reads.
+    fn is_spent(&self, bytes: usize) -> bool {
+        let all = self.waiting.load(Ordering::Relaxed);
+        bytes >= self.stream || (bytes > 0 && all >= self.connection)
     }
 }
 

@@ -31,6 +31,9 @@ pub struct Config {
     pub max_http2_streams: u32,
     /// Bytes of one request's body that wait for the application on HTTP/3 before reading stops. Default: 256 KiB.
     pub upload_buffer: usize,
+    /// Bytes of all request bodies of one HTTP/3 connection that wait for the application before reading stops; a
+    /// body of which nothing waits is always read. Default: 4 MiB.
+    pub upload_buffer_total: usize,
     /// Pass CONNECT on to the service instead of refusing it with 501. Default: false.
     pub allow_connect: bool,
     /// Wanted UDP socket buffers, in bytes. Default: 4 MiB.
@@ -56,6 +59,7 @@ impl Default for Config {
             max_tcp_connections: 10_000,
             max_http2_streams: 100,
             upload_buffer: 256 * 1024,
+            upload_buffer_total: 4 << 20,
             allow_connect: false,
             udp_buffer: 4 << 20,
             quic: sterna_quic::Config::default(),
@@ -63,3 +67,22 @@ impl Default for Config {
         }
     }
 }
+
+impl Config {
+    /// With time-outs that can be added to a moment: `Duration::MAX` is a way to say never.
+    pub(super) fn bounded(mut self) -> Self {
+        for span in [
+            &mut self.handshake_timeout,
+            &mut self.header_timeout,
+            &mut self.body_idle_timeout,
+            &mut self.write_timeout,
+            &mut self.keep_alive_timeout,
+        ] {
+            *span = (*span).min(NEVER);
+        }
+        self
+    }
+}
+
+/// Long enough for any connection, and far from the end of the clock.
+pub(crate) const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);

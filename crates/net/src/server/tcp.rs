@@ -280,7 +280,7 @@ impl<S: HttpService> Connection<S> {
             let busy = Busy::new(&activity);
             let context = RequestContext::new(context.clone(), Arc::default());
             let pause = dispatch.config.body_idle_timeout;
-            let request = request.map(|body| Body::incoming(body, pause));
+            let request = request.map(|body| Body::incoming(body, pause, &dispatch.counters));
             let answer = dispatch.clone().answer(request, context);
             async move { Ok(answer.await.map(|content| Tracked::new(content, busy))) }
         })

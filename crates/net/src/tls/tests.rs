@@ -72,6 +72,7 @@ fn files_without_what_they_should_hold_are_told_apart() {
     assert!(matches!(error, TlsError::Pem { path, .. } if path == garbage));
 }
 
+// req: 9114-3.2-alpn
 #[test]
 fn quic_gets_aes_128_first_and_nothing_below_tls_13() {
     let files = Files::new("config");

@@ -206,3 +206,18 @@ fn client_that_takes_nothing_is_cut_off_on_http1() {
         settled(|| world.running.counters().active_tcp_connections == 0).await;
     });
 }
+
+#[test]
+fn connection_above_the_limit_waits_for_another_to_end() {
+    run(async {
+        let world = World::with(Config { max_tcp_connections: 1, ..Config::default() });
+        let mut first = world.http1().await;
+        let hello = || request("GET", world.address, "/", full(""));
+        assert_eq!(first.send_request(hello()).await.unwrap().status(), 200);
+        let second = tokio::time::timeout(Duration::from_millis(200), world.http1()).await;
+        assert!(second.is_err(), "the kernel keeps it");
+        drop(first);
+        let third = world.http1().await.send_request(hello()).await;
+        assert_eq!(third.unwrap().status(), 200);
+    });
+}

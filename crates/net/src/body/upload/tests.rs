@@ -1,4 +1,3 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
 use super::*;
@@ -26,9 +25,13 @@ struct World {
 }
 
 fn world(bound: usize) -> World {
+    within(Budget::new(bound, usize::MAX))
+}
+
+fn within(budget: Budget) -> World {
     let (connection, reader) = (Arc::<Count>::default(), Arc::<Count>::default());
     let counters = Arc::<WorkerCounters>::default();
-    let upload = Upload::new(connection.clone().into(), bound, None, counters.clone());
+    let upload = Upload::new(connection.clone().into(), budget, None, counters.clone());
     World { upload, connection, reader, counters }
 }
 
@@ -123,7 +126,7 @@ fn abandoned_slot_keeps_nothing_and_wakes_the_connection() {
 
 #[test]
 fn size_is_exact_when_declared_or_complete() {
-    let declared = Upload::new(Waker::noop().clone(), 8, Some(10), Arc::default());
+    let declared = Upload::new(Waker::noop().clone(), Budget::new(8, 8), Some(10), Arc::default());
     declared.push(Bytes::from_static(b"abc"));
     assert_eq!(declared.size_hint().exact(), Some(10));
     let world = world(8);
@@ -131,4 +134,25 @@ fn size_is_exact_when_declared_or_complete() {
     assert_eq!((world.upload.size_hint().lower(), world.upload.size_hint().exact()), (3, None));
     world.upload.finish();
     assert_eq!(world.upload.size_hint().exact(), Some(3));
+}
+
+#[test]
+fn spent_connection_stops_every_slot_that_has_something() {
+    let budget = Budget::new(8, 10);
+    let (first, second) = (within(budget.clone()), within(budget));
+    first.push("1234567");
+    second.push("12");
+    assert!(!second.upload.is_full(), "one below the bound of the connection");
+    second.push("3");
+    assert!(first.upload.is_full() && second.upload.is_full());
+    assert_eq!((second.read(), second.connection.value()), (Some("12".into()), 1), "may go on");
+    assert!(!second.upload.is_full());
+}
+
+#[test]
+fn empty_slot_is_filled_though_the_connection_is_spent() {
+    let budget = Budget::new(8, 4);
+    let (first, second) = (within(budget.clone()), within(budget));
+    first.push("12345678");
+    assert!(!second.upload.is_full());
 }

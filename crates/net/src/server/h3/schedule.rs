@@ -57,6 +57,7 @@ impl Scheduler {
         if self.len == 0 {
             return None;
         }
+        // req: 9218-10-schedule
         let entry = self.lines.iter_mut().find_map(Line::next)?;
         self.len -= 1;
         Some(entry)
@@ -117,6 +118,7 @@ mod tests {
         assert_eq!(play(&[(0, SHARED), (4, SHARED), (8, SHARED)], 5), [0, 4, 8, 0, 4]);
     }
 
+    // req: 9218-10-schedule
     #[test]
     fn ordered_and_incremental_streams_of_one_urgency_alternate() {
         assert_eq!(

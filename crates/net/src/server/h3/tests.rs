@@ -212,6 +212,7 @@ fn client_that_takes_nothing_is_reset_after_the_write_timeout() {
     assert_eq!((counters.active_requests, counters.cancelled_requests), (0, 1));
 }
 
+// req: 9114-5.3-goaway-before-close
 #[test]
 fn goaway_comes_twice_and_the_close_after_the_last_answer() {
     let mut world = World::new(1, Link::default(), Config::default(), service());

@@ -1,0 +1,90 @@
+//! The orderly end of a connection: GOAWAY twice, then the close when the last response has arrived.
+
+use std::time::{Duration, Instant};
+
+use sterna_h3::Code;
+
+use super::{Connection, Phase};
+use crate::service::HttpService;
+
+/// The orderly end (RFC 9114 §5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Drain {
+    Off,
+    /// GOAWAY with the largest id: the client stops, what is on its way is still served.
+    Announced {
+        until: Instant,
+        deadline: Instant,
+    },
+    /// GOAWAY with the real id: later requests are rejected. It gets time to arrive before the close.
+    Final {
+        until: Instant,
+        deadline: Instant,
+    },
+}
+
+impl<S: HttpService> Connection<S> {
+    /// Begins and continues the orderly end.
+    pub(super) fn advance_drain(
+        &mut self,
+        quic: &mut sterna_quic::Connection,
+        now: Instant,
+        drain_by: Option<Instant>,
+    ) {
+        let (Some(deadline), Phase::Open(http)) = (drain_by, &mut self.phase) else {
+            if drain_by.is_some() && matches!(self.phase, Phase::Opening) {
+                quic.close(Code::NoError.value(), b"going away");
+                self.lost();
+            }
+            return;
+        };
+        let notice = (quic.rtt() * 2).clamp(MIN_NOTICE, MAX_NOTICE);
+        self.drain = match self.drain {
+            Drain::Off => {
+                http.shutdown();
+                Drain::Announced { until: now + notice, deadline }
+            }
+            Drain::Announced { until, .. } if until <= now => {
+                http.shutdown();
+                Drain::Final { until: now + notice, deadline }
+            }
+            Drain::Announced { until, .. } => Drain::Announced { until, deadline },
+            Drain::Final { until, .. } => Drain::Final { until, deadline },
+        };
+    }
+
+    /// When the drain goes on.
+    pub(super) fn drain_timeout(&self) -> Option<Instant> {
+        match self.drain {
+            Drain::Off => None,
+            Drain::Announced { until, deadline } => Some(until.min(deadline)),
+            // Past its notice only the last answer or the deadline ends it.
+            Drain::Final { until, deadline } if self.is_idle() => Some(until.min(deadline)),
+            Drain::Final { deadline, .. } => Some(deadline),
+        }
+    }
+
+    /// Every response has been given, and has arrived.
+    fn is_idle(&self) -> bool {
+        self.streams.is_empty() && self.unacknowledged.is_empty()
+    }
+
+    /// Closes a drained connection when every response has arrived, or at the deadline.
+    pub(super) fn finish_drain(&mut self, quic: &mut sterna_quic::Connection, now: Instant) {
+        let over = match self.drain {
+            Drain::Off => false,
+            Drain::Announced { deadline, .. } => deadline <= now,
+            Drain::Final { until, deadline } => (until <= now && self.is_idle()) || deadline <= now,
+        };
+        // req: 9114-5.3-goaway-before-close
+        if over && matches!(self.phase, Phase::Open(_)) {
+            quic.close(Code::NoError.value(), b"going away");
+            self.lost();
+        }
+    }
+}
+
+/// After each GOAWAY: requests that were sent before the client saw it should arrive, to be served after the first one
+/// and rejected after the second. Two round trips, within bounds for an estimate that is wrong.
+const MIN_NOTICE: Duration = Duration::from_millis(20);
+const MAX_NOTICE: Duration = Duration::from_secs(1);

@@ -1,0 +1,227 @@
+//! From the transport to HTTP/3: events first, then the data of every stream that has some.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use bytes::Bytes;
+use sterna_h3::{Code, Error, Role, StreamId};
+use sterna_quic::{Dir, Event, Read};
+
+use super::{
+    super::{
+        outgoing::Outgoing,
+        stream::{Receiving, RequestStream},
+    },
+    Connection, Phase, h3_id,
+};
+use crate::{
+    Protocol, TlsFacts,
+    context::{ConnectionContext, Rtt, lock},
+    service::HttpService,
+};
+
+impl<S: HttpService> Connection<S> {
+    /// What the transport has: events first, then data.
+    pub(super) fn receive(&mut self, quic: &mut sterna_quic::Connection, now: Instant) {
+        while let Some(event) = quic.poll_event() {
+            match event {
+                Event::Connected => self.open(quic),
+                Event::Opened(id) => self.opened(id, now),
+                Event::Readable(id) => self.readable.push(id),
+                Event::Writable(id) => self.writable(h3_id(id)),
+                Event::Finished(id) => {
+                    self.unacknowledged.remove(&h3_id(id));
+                }
+                Event::Stopped(id, code) => {
+                    self.unacknowledged.remove(&h3_id(id));
+                    if let Phase::Open(http) = &mut self.phase {
+                        // Its error is in the commands, as a close.
+                        let _ = http.handle_stop_sending(h3_id(id), code);
+                        self.take_events(now);
+                    }
+                }
+                Event::Datagram(data) => {
+                    if let Phase::Open(http) = &mut self.phase {
+                        let _ = http.handle_datagram(data);
+                        self.take_events(now);
+                    }
+                }
+                Event::Migrated { to, .. } => {
+                    if let Some(context) = &self.context {
+                        *lock(&context.peer) = to;
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let Some(context) = &self.context
+            && let Rtt::Quic(micros) = &context.rtt
+        {
+            let rtt = u64::try_from(quic.rtt().as_micros()).unwrap_or(u64::MAX);
+            micros.store(rtt, Ordering::Relaxed);
+        }
+        if matches!(self.phase, Phase::Open(_)) {
+            // Reading the encoder stream may unblock others: they join the end of the list.
+            let mut next = 0;
+            while let Some(&id) = self.readable.get(next) {
+                next += 1;
+                self.read(quic, id, now);
+            }
+            self.readable.clear();
+        }
+    }
+
+    /// The handshake is complete: our unidirectional streams, SETTINGS.
+    fn open(&mut self, quic: &mut sterna_quic::Connection) {
+        let mut open = || quic.open(Dir::Uni).map(h3_id);
+        let (Some(control), Some(encoder), Some(decoder)) = (open(), open(), open()) else {
+            // RFC 9114 §6.2: a peer must allow at least three.
+            quic.close(
+                Code::GeneralProtocolError.value(),
+                b"three unidirectional streams are needed",
+            );
+            self.lost();
+            return;
+        };
+        let mut config = self.dispatch.config.h3.clone();
+        config.max_field_section_size = self.dispatch.config.max_header_size as u64;
+        let http = sterna_h3::Connection::new(Role::Server, config, control, encoder, decoder);
+        self.phase = Phase::Open(Box::new(http));
+        self.own = [control, encoder, decoder]
+            .map(|id| (id, Outgoing::new(self.dispatch.counters.clone())))
+            .into();
+        self.context = Some(Arc::new(ConnectionContext {
+            protocol: Protocol::Http3,
+            peer: Mutex::new(quic.remote_address()),
+            local: self.local,
+            worker: self.dispatch.worker,
+            tls: Some(facts(quic)),
+            rtt: Rtt::Quic(AtomicU64::new(0)),
+        }));
+    }
+
+    /// The client opened a stream: its request's head has a time-out from now on.
+    fn opened(&mut self, id: sterna_quic::StreamId, now: Instant) {
+        let id = h3_id(id);
+        if id.is_uni() {
+            return;
+        }
+        let by = now + self.dispatch.config.header_timeout;
+        self.streams.insert(RequestStream::new(id, self.dispatch.counters.clone(), by));
+        self.remind(by);
+    }
+
+    /// Reads a stream until it has no more, or the application has enough of it.
+    ///
+    /// One chunk is held back, so that a FIN that follows at once is told with it: a request without content is then
+    /// known to be one.
+    pub(super) fn read(
+        &mut self,
+        quic: &mut sterna_quic::Connection,
+        id: sterna_quic::StreamId,
+        now: Instant,
+    ) {
+        let mut held = None;
+        loop {
+            if self.is_full(h3_id(id)) {
+                self.deliver(id, held, false, now);
+                return;
+            }
+            let over = match quic.read(id, READ_CHUNK) {
+                Read::Data(data) => {
+                    if let Some(before) = held.replace(data) {
+                        self.deliver(id, Some(before), false, now);
+                    }
+                    continue;
+                }
+                Read::Finished => {
+                    self.deliver(id, Some(held.unwrap_or_default()), true, now);
+                    true
+                }
+                Read::Reset(code) => {
+                    self.deliver(id, held, false, now);
+                    if let Phase::Open(http) = &mut self.phase {
+                        let _ = http.handle_reset(h3_id(id), code);
+                        self.take_events(now);
+                    }
+                    true
+                }
+                Read::Blocked => {
+                    self.deliver(id, held, false, now);
+                    false
+                }
+                Read::Closed => {
+                    self.deliver(id, held, false, now);
+                    true
+                }
+            };
+            if over && let Some(slot) = self.streams.slot(h3_id(id)) {
+                self.received_all(slot);
+            }
+            return;
+        }
+    }
+
+    fn deliver(&mut self, id: sterna_quic::StreamId, data: Option<Bytes>, fin: bool, now: Instant) {
+        let (Some(data), Phase::Open(http)) = (data, &mut self.phase) else { return };
+        match http.handle_stream(h3_id(id), data, fin) {
+            // Closed: it was told before, and the command that closes waits.
+            Ok(()) | Err(Error::Closed) => {}
+            Err(error) => {
+                self.dispatch.counters.protocol_errors.increment();
+                tracing::debug!(%error, "HTTP/3 connection is closed");
+            }
+        }
+        self.take_events(now);
+    }
+
+    /// True when this stream is to be left alone for now: it waits for QPACK and `Unblocked` follows, or the
+    /// application has enough of it and its slot is woken when there is room.
+    fn is_full(&mut self, id: StreamId) -> bool {
+        if let Phase::Open(http) = &self.phase
+            && http.is_blocked(id)
+        {
+            return true;
+        }
+        let Some(slot) = self.streams.slot(id) else { return false };
+        let Some(stream) = self.streams.get_mut(slot) else { return false };
+        let full = stream.upload.as_ref().is_some_and(|upload| upload.is_full());
+        if full && stream.receiving == Receiving::Open {
+            stream.receiving = Receiving::Paused;
+            // The client waits for us, not we for it.
+            stream.receive_by = None;
+        }
+        full
+    }
+
+    fn received_all(&mut self, slot: usize) {
+        if let Some(stream) = self.streams.get_mut(slot) {
+            stream.stop_receiving();
+            self.retire(slot);
+        }
+    }
+}
+
+fn facts(quic: &sterna_quic::Connection) -> TlsFacts {
+    TlsFacts {
+        version: Some("TLSv1.3"),
+        cipher_suite: quic.cipher_suite().and_then(|suite| suite.as_str()),
+        key_exchange: quic.key_exchange().and_then(|group| group.as_str()),
+        alpn: quic.alpn().map(|alpn| String::from_utf8_lossy(alpn).into_owned()),
+        server_name: quic.server_name().map(str::to_owned),
+        client_certificates: quic
+            .peer_certificates()
+            .unwrap_or_default()
+            .iter()
+            .map(|certificate| certificate.to_vec())
+            .collect(),
+    }
+}
+
+/// Read from the transport at once: more than a datagram's worth in any case.
+const READ_CHUNK: usize = 64 * 1024;
