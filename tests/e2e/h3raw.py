@@ -226,13 +226,13 @@ class Peer:
 
     def connect(self, timeout=10.0):
         """Shakes hands; no HTTP/3 stream is opened."""
-        self.start()
+        self.begin_handshake()
         self.pump(lambda: self.established or self.terminated, timeout)
         assert self.established, f"no handshake: {self.quic.closed_by_peer or self.terminated}"
         return self
 
-    def start(self):
-        """Begins the handshake."""
+    def begin_handshake(self):
+        """Sends the first flight, and does not wait."""
         self.quic.connect(self.address, now=time.monotonic())
         self._transmit()
 

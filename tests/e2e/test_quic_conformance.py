@@ -86,7 +86,7 @@ def test_a_transport_fault_gets_its_exact_code_and_others_go_on(files, site, cas
                 peer.connect()
                 case.act(peer)
             else:
-                peer.start()
+                peer.begin_handshake()
             close = peer.wait_closed()
         assert close, f"{case.section}: the connection is still open"
         assert (close.application, hex(close.code)) == (False, hex(case.code)), case.section
