@@ -69,7 +69,7 @@ impl RequestStream {
         if let Some(blocked) = &mut self.blocked {
             return blocked.push(data, fin, shared);
         }
-        while self.receiving.is_open() {
+        while self.receiving.is_read() {
             let Some(item) = self.frames.next(&mut data) else { break };
             match item {
                 Item::Header(header) => self.on_frame(header, shared)?,
@@ -198,7 +198,7 @@ impl RequestStream {
         self.asked
     }
 
-    /// Whether the peer's side is still read.
+    /// Whether the peer's side is open.
     pub(super) const fn is_receiving(&self) -> bool {
         self.receiving.is_open()
     }
@@ -337,12 +337,15 @@ impl RequestStream {
     }
 
     fn on_end(&mut self, shared: &mut Shared) -> Result<(), PeerMisbehaved> {
+        let is_read = self.receiving.is_read();
         // req: 9114-7.1-stream-ends-between-frames
-        if !self.frames.is_at_boundary() {
+        if is_read && !self.frames.is_at_boundary() {
             return Err(PeerMisbehaved::FrameTruncated);
         }
         self.receiving = self.receiving.on_end(shared.role)?;
-        shared.events.push_back(Event::Finished { id: self.id });
+        if is_read {
+            shared.events.push_back(Event::Finished { id: self.id });
+        }
         Ok(())
     }
 
@@ -382,7 +385,7 @@ impl RequestStream {
         if self.is_announced(shared.role) {
             return Err(PeerMisbehaved::FieldSectionTooLarge);
         }
-        self.stop_receiving(shared);
+        self.receiving = Receiving::Oversized;
         shared.cancel_sections(self.id);
         shared.events.push_back(Event::HeadTooLarge { id: self.id });
         Ok(())

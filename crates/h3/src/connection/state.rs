@@ -28,23 +28,32 @@ pub(super) enum Receiving {
     Tail,
     /// A tunnel: content and the end.
     Tunnel,
-    /// The message is whole.
+    /// The head was too large: what comes is dropped, but the peer was not asked to stop.
+    Oversized,
+    /// The message is whole, or an oversized one at its end.
     Ended,
-    /// Nobody reads any more.
+    /// Given up by either side.
     Abandoned,
 }
 
 impl Receiving {
-    /// Whether what comes is looked at.
+    /// Whether the peer's side is still to be ended.
     pub(super) const fn is_open(self) -> bool {
         !matches!(self, Self::Ended | Self::Abandoned)
+    }
+
+    /// Whether what comes is looked at.
+    pub(super) const fn is_read(self) -> bool {
+        !matches!(self, Self::Oversized | Self::Ended | Self::Abandoned)
     }
 
     /// A HEADERS frame begins.
     pub(super) const fn allow_headers(self) -> Result<(), PeerMisbehaved> {
         // req: 9114-4.1-frame-sequence
         match self {
-            Self::Head | Self::Content(_) | Self::Ended | Self::Abandoned => Ok(()),
+            Self::Head | Self::Content(_) | Self::Oversized | Self::Ended | Self::Abandoned => {
+                Ok(())
+            }
             Self::Tail => Err(PeerMisbehaved::HeadersAfterTrailers),
             // req: 9114-4.4-only-data
             Self::Tunnel => Err(PeerMisbehaved::HeadersInTunnel),
@@ -55,7 +64,9 @@ impl Receiving {
     pub(super) const fn allow_data(self) -> Result<(), PeerMisbehaved> {
         // req: 9114-4.1-frame-sequence
         match self {
-            Self::Content(_) | Self::Tunnel | Self::Ended | Self::Abandoned => Ok(()),
+            Self::Content(_) | Self::Tunnel | Self::Oversized | Self::Ended | Self::Abandoned => {
+                Ok(())
+            }
             Self::Head => Err(PeerMisbehaved::DataBeforeHeaders),
             Self::Tail => Err(PeerMisbehaved::DataAfterTrailers),
         }
@@ -87,7 +98,7 @@ impl Receiving {
                 length.end()?;
                 Ok(Self::Ended)
             }
-            (Self::Tail | Self::Tunnel | Self::Ended, _) => Ok(Self::Ended),
+            (Self::Tail | Self::Tunnel | Self::Oversized | Self::Ended, _) => Ok(Self::Ended),
             (Self::Abandoned, _) => Ok(Self::Abandoned),
         }
     }

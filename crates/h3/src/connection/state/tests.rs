@@ -6,7 +6,7 @@ const CONTENT: Receiving = Receiving::Content(Length::Exactly(5));
 #[test]
 fn what_is_read_goes_through_the_figure_and_nowhere_else() {
     use PeerMisbehaved as Rule;
-    use Receiving::{Abandoned, Content, Ended, Head, Tail, Tunnel};
+    use Receiving::{Abandoned, Content, Ended, Head, Oversized, Tail, Tunnel};
 
     // State, content of five bytes, trailers, and the end on a server.
     let table = [
@@ -22,12 +22,13 @@ fn what_is_read_goes_through_the_figure_and_nowhere_else() {
         (Content(Length::Any), Ok(Content(Length::Any)), Ok(Tail), Ok(Ended)),
         (Tail, Err(Rule::DataAfterTrailers), Err(Rule::HeadersAfterTrailers), Ok(Ended)),
         (Tunnel, Ok(Tunnel), Err(Rule::HeadersInTunnel), Ok(Ended)),
+        (Oversized, Ok(Oversized), Ok(Tail), Ok(Ended)),
         (Ended, Ok(Ended), Ok(Tail), Ok(Ended)),
         (Abandoned, Ok(Abandoned), Ok(Tail), Ok(Abandoned)),
     ];
     for (state, on_content, on_trailers, on_end) in table {
         assert_eq!(state.on_content(5), on_content, "{state:?}");
-        if state.is_open() && state != Head {
+        if state.is_read() && state != Head {
             assert_eq!(state.on_trailers(), on_trailers, "{state:?}");
         }
         assert_eq!(state.on_end(Role::Server), on_end, "{state:?}");
@@ -80,7 +81,8 @@ fn what_is_sent_goes_through_the_figure_and_nowhere_else() {
 #[test]
 fn a_half_is_open_until_it_ended_or_was_given_up() {
     let open = [Receiving::Head, CONTENT, Receiving::Tail, Receiving::Tunnel];
-    assert!(open.iter().all(|state| state.is_open()));
+    assert!(open.iter().all(|state| state.is_open() && state.is_read()));
+    assert!(Receiving::Oversized.is_open() && !Receiving::Oversized.is_read());
     assert!(!Receiving::Ended.is_open() && !Receiving::Abandoned.is_open());
     let open = [Sending::Head, Sending::Content(Length::Any), Sending::Tunnel];
     assert!(open.iter().all(|state| state.is_open()));

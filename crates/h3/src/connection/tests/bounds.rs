@@ -53,8 +53,11 @@ fn a_head_whose_frame_is_too_long_is_told_at_its_length() {
     // What follows is not looked at.
     server.handle_stream(FIRST, Bytes::from(vec![0; 70_000]), false).unwrap();
     assert!(events(&mut server).is_empty());
+    server.send_response(FIRST, &response(StatusCode::URI_TOO_LONG, &[]), true).unwrap();
+    commands(&mut server);
     server.stop_reading(FIRST, Code::NoError);
-    server.reset(FIRST, Code::ExcessiveLoad);
+    let stop = Command::StopSending { id: FIRST, code: Code::NoError };
+    assert!(commands(&mut server).contains(&stop));
     assert_eq!(server.active_requests(), 0);
 }
 
