@@ -169,7 +169,8 @@ mod tests {
         let mut output = Output::default();
         output.buffer(A).extend_from_slice(b"half");
         output.reset(A, Code::InternalError);
+        output.buffer(B).extend_from_slice(b"other");
         let reset = Command::Reset { id: A, code: Code::InternalError };
-        assert_eq!(drain(&mut output), [reset]);
+        assert_eq!(drain(&mut output), [reset, write(B, b"other", false)]);
     }
 }

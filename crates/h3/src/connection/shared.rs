@@ -149,6 +149,11 @@ impl EarlyPriorities {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The value for a request that has come, or is gone.
     pub(super) fn take(&mut self, id: StreamId) -> Option<Priority> {
         if self.0.is_empty() { None } else { self.0.remove(&id) }

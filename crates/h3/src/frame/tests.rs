@@ -80,6 +80,17 @@ fn content_is_a_slice_of_the_input() {
 }
 
 #[test]
+fn a_section_that_came_in_one_piece_is_a_slice_of_the_input() {
+    let mut input = Bytes::from(frame(HEADERS, b"section"));
+    let at = input.as_ptr();
+    let mut decoder = FrameDecoder::default();
+    decoder.next(&mut input);
+    decoder.choose(Payload::Collect);
+    let Some(Item::Collected(_, section)) = decoder.next(&mut input) else { panic!("a section") };
+    assert_eq!(section.as_ptr(), at.wrapping_add(2), "the section was copied");
+}
+
+#[test]
 fn a_stream_may_end_only_between_frames() {
     // req: 9114-7.1-stream-ends-between-frames
     let stream = frame(DATA, b"content");

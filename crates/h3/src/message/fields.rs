@@ -211,3 +211,69 @@ const LINE_OVERHEAD: u64 = 32;
 
 /// Room for the fields of a usual request without growing.
 const INITIAL_CAPACITY: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cookie(value: &'static [u8], never_indexed: bool) -> Field {
+        Field {
+            name: Bytes::from_static(b"cookie"),
+            value: Bytes::from_static(value),
+            static_name: Some(5),
+            never_indexed,
+        }
+    }
+
+    #[test]
+    fn one_sensitive_crumb_makes_the_cookie_sensitive() {
+        // req: 9114-4.2.1-join-cookies
+        for sensitive in [[true, false, false], [false, true, false], [false, false, true]] {
+            let mut fields = Fields::new(10);
+            for (value, never_indexed) in [b"a=1", b"b=2", b"c=3"].into_iter().zip(sensitive) {
+                fields.push(COOKIE, cookie(value, never_indexed)).unwrap();
+            }
+            let (headers, _) = fields.finish();
+            assert_eq!(headers[COOKIE], "a=1; b=2; c=3");
+            assert!(headers[COOKIE].is_sensitive(), "{sensitive:?}");
+        }
+    }
+
+    #[test]
+    fn no_byte_but_those_of_a_value_is_in_a_value() {
+        // req: 9114-10.3-value-characters
+        for byte in 0..=u8::MAX {
+            let is_valid = byte == b'\t' || (byte >= b' ' && byte != 0x7f);
+            let between = value(Bytes::from(vec![b'x', byte, b'x']), false);
+            assert_eq!(between.is_ok(), is_valid, "{byte:#x}");
+            let is_padding = matches!(byte, b' ' | b'\t');
+            for padded in [vec![byte, b'x'], vec![b'x', byte], vec![byte]] {
+                let found = value(Bytes::from(padded), false);
+                assert_eq!(found.is_ok(), is_valid && !is_padding, "{byte:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_content_length_is_digits_that_fit() {
+        let cases: [(&[u8], Result<u64, PeerMisbehaved>); 7] = [
+            (b"0", Ok(0)),
+            (b"007", Ok(7)),
+            (b"18446744073709551615", Ok(u64::MAX)),
+            (b"18446744073709551616", Err(PeerMisbehaved::ContentLengthOverflow)),
+            (b"", Err(PeerMisbehaved::ContentLengthInvalid)),
+            (b"1 ", Err(PeerMisbehaved::ContentLengthInvalid)),
+            (b"1,1", Err(PeerMisbehaved::ContentLengthInvalid)),
+        ];
+        for (field, expected) in cases {
+            assert_eq!(content_length(field), expected, "{field:?}");
+        }
+    }
+
+    #[test]
+    fn a_section_is_measured_with_32_bytes_for_each_line() {
+        // req: 9114-4.2.2-too-large
+        let line = FieldRef { name: b"name", value: b"value", sensitive: false };
+        assert_eq!(size([line, line].into_iter()), 2 * (4 + 5 + 32));
+    }
+}

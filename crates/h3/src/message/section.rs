@@ -52,3 +52,41 @@ impl<K: Kind + Default> SectionReader<K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::fields::Trailers;
+    use super::*;
+
+    fn line(name: &'static [u8]) -> Field {
+        Field {
+            name: Bytes::from_static(name),
+            value: Bytes::from_static(b"value"),
+            static_name: None,
+            never_indexed: false,
+        }
+    }
+
+    #[test]
+    fn lines_beyond_the_limit_are_not_held() {
+        let mut reader = SectionReader::<Trailers>::new(3);
+        for _ in 0..3 {
+            reader.push(line(b"name"));
+        }
+        assert!(!reader.is_too_many());
+        reader.push(line(b"name"));
+        assert!(reader.is_too_many());
+        assert_eq!(reader.finish().map(|trailers| trailers.len()), Ok(3));
+    }
+
+    #[test]
+    fn the_first_broken_rule_is_the_one_that_is_told() {
+        let mut reader = SectionReader::<Trailers>::new(10);
+        for name in [&b"name"[..], b"Name", b":path", b"na me"] {
+            reader.push(line(name));
+        }
+        assert_eq!(reader.finish().map(|_| ()), Err(PeerMisbehaved::UppercaseName));
+    }
+}

@@ -136,8 +136,10 @@ fn what_waits_behind_blocked_sections_has_a_bound_and_it_is_given_back() {
     let next = StreamId(4);
     server.handle_stream(next, Bytes::from(blocked_head()), false).unwrap();
     server.handle_stream(next, Bytes::from(data(&[7; 100])), true).unwrap();
+    assert!(server.shared.blocked_bytes > 100);
     server.handle_stream(CLIENT_ENCODER, Bytes::from_static(INSERTION), false).unwrap();
     assert!(matches!(events(&mut server).last(), Some(Event::Finished { id: StreamId(4) })));
+    assert_eq!(server.shared.blocked_bytes, 0);
 }
 
 #[test]

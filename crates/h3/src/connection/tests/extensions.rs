@@ -96,6 +96,15 @@ fn datagrams_without_a_request_are_dropped() {
 }
 
 #[test]
+fn a_datagram_that_overtakes_its_head_is_dropped() {
+    let mut server = server(enabled());
+    server.handle_stream(FIRST, bytes(&[&headers(&GET)[..3]]), false).unwrap();
+    server.handle_datagram(bytes(&[&[0x00, b'x']])).unwrap();
+    assert!(events(&mut server).is_empty());
+    assert_eq!(server.active_requests(), 1);
+}
+
+#[test]
 fn datagrams_need_both_settings() {
     // req: 9297-2.1.1-negotiated
     for (client, server) in [(enabled(), Config::default()), (Config::default(), enabled())] {
@@ -171,6 +180,21 @@ fn a_priority_update_counts_whenever_it_comes() {
         panic!("{seen:?}")
     };
     assert_eq!((head.priority, *priority), (urgent, lazy));
+}
+
+#[test]
+fn an_early_priority_goes_with_its_request() {
+    let mut server = server(Config::default());
+    let update = frame(frame::PRIORITY_UPDATE_REQUEST, b"\x00u=1");
+    server.handle_stream(FIRST, bytes(&[&headers(&GET)[..3]]), false).unwrap();
+    let control = bytes(&[&[0x00, 0x04, 0x00], &update]);
+    server.handle_stream(CLIENT_CONTROL, control, false).unwrap();
+    assert!(!server.shared.early_priorities.is_empty());
+    server.handle_reset(FIRST, 0x10c).unwrap();
+    assert!(server.shared.early_priorities.is_empty());
+    // And none is kept for a request that is gone.
+    server.handle_stream(CLIENT_CONTROL, Bytes::from(update), false).unwrap();
+    assert!(server.shared.early_priorities.is_empty());
 }
 
 #[test]

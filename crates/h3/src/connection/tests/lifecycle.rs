@@ -148,6 +148,21 @@ fn a_client_hears_that_its_upload_is_not_needed_and_keeps_the_response() {
 }
 
 #[test]
+fn streams_that_end_without_a_type_leave_nothing_behind() {
+    // req: 9114-6.2-closed-without-type
+    let mut server = server(Config::default());
+    for n in 0..1000 {
+        let id = StreamId(2 + n * 4);
+        server.handle_stream(id, Bytes::from_static(&[0x40]), false).unwrap();
+        if n % 2 == 0 {
+            server.handle_reset(id, 0).unwrap();
+        } else {
+            server.handle_stream(id, Bytes::new(), true).unwrap();
+        }
+    }
+}
+
+#[test]
 fn all_orders_of_short_lives_leave_nothing_behind() {
     type Step = fn(&mut Connection, StreamId) -> Result<(), Error>;
     let steps: [Step; 5] = [

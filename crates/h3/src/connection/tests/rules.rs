@@ -324,6 +324,8 @@ fn control_cases() -> Cases {
         (Rule::FrameLength, Code::FrameError, to_client_control(&[&frame(frame::GOAWAY, &[])])),
         (Rule::FrameLength, Code::FrameError, to_client_control(&[&frame(frame::GOAWAY, &[0, 0])])),
         (Rule::FrameLength, Code::FrameError, to_client_control(&[&frame(frame::GOAWAY, &[0; 9])])),
+        // Refused at its length, not held until it is whole.
+        (Rule::FrameLength, Code::FrameError, to_client_control(&[&[0x07, 0x09]])),
         (Rule::FrameLength, Code::FrameError, settings(&[0x07])),
         // req: 9114-7.2.4.1-http2-settings
         (Rule::Http2Setting, Code::SettingsError, settings(&[0x02, 0x00])),
@@ -552,6 +554,7 @@ fn message_cases() -> Cases {
         message(Rule::InvalidAuthority, get_but(":authority", Some(":443"))),
         // req: 9114-4.3.1-host-matches
         message(Rule::HostMismatch, get_with(&[("host", "other")])),
+        message(Rule::HostMismatch, request_of(&[&connect[..], &[("host", "localhost")]].concat())),
         message(Rule::HostTwice, get_with(&[("host", "localhost"), ("host", "localhost")])),
         // req: 9114-4.4-connect
         message(Rule::ConnectWithScheme, request_of(&[&connect[..], &GET[1..2]].concat())),
