@@ -98,12 +98,9 @@ impl EngineController for Adapter {
         metrics
     }
 
+    /// For the new path of a peer whose port changed: it begins with nothing in flight.
     fn clone_box(&self) -> Box<dyn EngineController> {
-        Box::new(Self {
-            inner: self.inner.duplicate(),
-            in_flight: self.in_flight,
-            initial: self.initial,
-        })
+        Box::new(Self { inner: self.inner.duplicate(), in_flight: 0, initial: self.initial })
     }
 
     fn initial_window(&self) -> u64 {

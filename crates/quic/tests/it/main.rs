@@ -5,4 +5,6 @@ mod loopback;
 #[cfg(test)]
 mod peer;
 #[cfg(test)]
+mod play;
+#[cfg(test)]
 mod simulated;
