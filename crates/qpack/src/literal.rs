@@ -97,3 +97,30 @@ fn take<'a>(input: &mut &'a [u8], remaining: u64, most: usize) -> &'a [u8] {
 
 /// Octets of Huffman code that are decoded at once.
 const PIECE: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(text: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode(&mut out, 0, 7, text);
+        out
+    }
+
+    #[test]
+    fn text_is_coded_only_where_that_makes_it_shorter() {
+        assert_eq!(encoded(b"000"), [0x82, 0x00, 0x01], "15 bits for 24");
+        assert_eq!(encoded(b"00"), [0x02, b'0', b'0'], "10 bits take two bytes as well");
+        assert_eq!(encoded(b"{}"), [0x02, b'{', b'}'], "would be longer");
+    }
+
+    #[test]
+    fn the_flag_stands_above_the_prefix() {
+        let mut out = Vec::new();
+        encode(&mut out, 0x20, 3, b"000");
+        assert_eq!(out, [0x2a, 0x00, 0x01]);
+        assert!(is_huffman(out[0], 3));
+        assert!(!is_huffman(0x22, 3));
+    }
+}

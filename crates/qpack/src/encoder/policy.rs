@@ -48,7 +48,7 @@ impl Habit {
 #[derive(Debug, Default)]
 pub(super) struct History {
     /// One hash in each place: a newer line replaces an older one. Empty until first used.
-    tags: Box<[u32]>,
+    tags: Box<[u16]>,
 }
 
 impl History {
@@ -57,9 +57,9 @@ impl History {
         if self.tags.is_empty() {
             self.tags = vec![0; PLACES].into();
         }
-        let [a, b, c, d, low, ..] = key.to_be_bytes();
-        let tag = u32::from_be_bytes([a, b, c, d]);
-        let Some(place) = self.tags.get_mut(usize::from(low)) else { return false };
+        let [high, low, place, ..] = key.to_be_bytes();
+        let tag = u16::from_be_bytes([high, low]);
+        let Some(place) = self.tags.get_mut(usize::from(place)) else { return false };
         let seen = *place == tag;
         *place = tag;
         seen
@@ -140,7 +140,7 @@ mod tests {
         let key = 0x0123_4567_89ab_cdef;
         assert!(!history.saw(key));
         assert!(history.saw(key));
-        let same_place = 0x7654_3210_89ab_cdef;
+        let same_place = 0x7654_4567_89ab_cdef;
         assert!(!history.saw(same_place));
         assert!(!history.saw(key), "was replaced");
         assert!(history.saw(key));
