@@ -156,6 +156,15 @@ fn a_name_with_changing_values_is_inserted_alone() {
     assert_eq!(encoder.exchange(&mut decoder, 12, &[("x-request-id", "four")]), expected);
 }
 
+#[test]
+fn a_name_of_the_static_table_is_not_inserted_again() {
+    let (mut encoder, mut decoder) = pair(4096, 0);
+    for (stream, path) in ["/a", "/b", "/c", "/d"].into_iter().enumerate() {
+        encoder.exchange(&mut decoder, stream as u64 * 4, &[(":path", path)]);
+    }
+    assert_eq!(encoder.insert_count(), 0);
+}
+
 // req: 9204-7.1.3-never-indexed
 #[test]
 fn a_sensitive_line_is_a_literal_that_says_so_whatever_the_tables_hold() {
