@@ -285,3 +285,43 @@ sockopt_impl!(
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Wake},
+    };
+
+    use super::*;
+
+    #[test]
+    fn interim_responses_are_bounded_and_end_with_the_final_one() {
+        let state = RequestState::with_interim(Waker::noop().clone());
+        let push = || state.interim.as_ref().is_some_and(|interim| interim.push(HeaderMap::new()));
+        let taken = (0..=MAX_INTERIM).filter(|_| push()).count();
+        assert_eq!((taken, state.take_interim(false).len()), (MAX_INTERIM, MAX_INTERIM));
+        assert!(push(), "there is room again");
+        assert_eq!(state.take_interim(true).len(), 1);
+        assert!(!push(), "the final response has begun");
+    }
+
+    #[test]
+    fn cancellation_is_pending_until_it_fires_and_done_for_ever_after() {
+        struct Task;
+        impl Wake for Task {
+            fn wake(self: Arc<Self>) {}
+        }
+        let waker = Waker::from(Arc::new(Task));
+        let mut cx = Context::from_waker(&waker);
+        let cancellation = Cancellation(Arc::default());
+        let mut early = pin!(cancellation.cancelled());
+        assert!(early.as_mut().poll(&mut cx).is_pending());
+        assert!(early.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(lock(&cancellation.0.waiting).len(), 1, "one waker for one task");
+        cancellation.0.cancel();
+        assert!(early.as_mut().poll(&mut cx).is_ready());
+        assert!(pin!(cancellation.cancelled()).poll(&mut cx).is_ready());
+        assert!(cancellation.is_cancelled());
+    }
+}

@@ -29,6 +29,9 @@ pub struct Config {
     pub max_tcp_connections: usize,
     /// Requests at once on one HTTP/2 connection. Default: 100. (HTTP/3: `quic.max_bidi_streams`.)
     pub max_http2_streams: u32,
+    /// Requests at once that an HTTP/3 connection grows to from `quic.max_bidi_streams`, by doubling, when it uses what
+    /// it has and its requests are answered. Default: 1000.
+    pub max_http3_streams: u64,
     /// Bytes of one request's body that wait for the application on HTTP/3 before reading stops. Default: 256 KiB.
     pub upload_buffer: usize,
     /// Bytes of all request bodies of one HTTP/3 connection that wait for the application before reading stops; a
@@ -58,6 +61,7 @@ impl Default for Config {
             max_body_size: None,
             max_tcp_connections: 10_000,
             max_http2_streams: 100,
+            max_http3_streams: 1000,
             upload_buffer: 256 * 1024,
             upload_buffer_total: 4 << 20,
             allow_connect: false,

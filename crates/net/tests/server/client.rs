@@ -26,6 +26,8 @@ pub(crate) struct Exchange {
     pub(crate) head: Option<ResponseHead>,
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: Option<HeaderMap>,
+    /// The request has got a stream.
+    pub(crate) sent: bool,
     /// The response is complete and valid.
     pub(crate) finished: bool,
     /// The server reset the response.
@@ -346,6 +348,7 @@ impl State {
                         break;
                     };
                     self.tickets.insert(ticket, id.0);
+                    shared.exchanges[ticket].sent = true;
                     self.streams.insert(id.0, Stream { ticket: Some(ticket), ..Stream::default() });
                     if http.send_request(sterna_h3::StreamId(id.0), &head, fin).is_err() {
                         shared.exchanges[ticket].misbehaved = Some("refused by the client".into());

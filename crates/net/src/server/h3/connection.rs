@@ -42,6 +42,10 @@ pub(crate) struct Connection<S: HttpService> {
     ready: Vec<usize>,
     /// Streams whose FIN the client has not acknowledged.
     unacknowledged: FxHashSet<StreamId>,
+    /// Requests that the client may have at once.
+    stream_limit: u64,
+    /// Requests answered whole since the limit was set.
+    answered: u64,
     /// For the bodies of all requests.
     budget: Budget,
     /// No later than the first time-out of a stream; looked at when it is over.
@@ -67,6 +71,8 @@ impl<S: HttpService> Connection<S> {
     ) -> Self {
         let config = &dispatch.config;
         Self {
+            stream_limit: config.quic.max_bidi_streams,
+            answered: 0,
             budget: Budget::new(config.upload_buffer, config.upload_buffer_total),
             dispatch,
             local,

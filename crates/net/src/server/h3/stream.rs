@@ -155,6 +155,10 @@ impl<B> Streams<B> {
         self.slots.iter_mut()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }

@@ -271,6 +271,26 @@ fn cancelled_requests_leave_nothing_behind() {
     assert_eq!(world.over(ticket).text(), "hello");
 }
 
+#[test]
+fn stream_limit_doubles_for_a_client_whose_requests_were_answered() {
+    let mut world = World::new(1, Link::default(), Config::default(), service());
+    let uploads: Vec<_> = (0..190).map(|_| world.client.start_post("/count")).collect();
+    world.network.run_for(Duration::from_secs(2));
+    assert_eq!(world.counters().active_requests, 100, "nothing was answered yet");
+    for ticket in uploads {
+        world.until(|client| client.shared().exchanges[ticket].sent);
+        world.client.data(ticket, "", true);
+        world.over(ticket);
+    }
+    for _ in 0..300 {
+        world.client.start_post("/count");
+    }
+    world.network.run_for(Duration::from_secs(2));
+    // The engine tells of freed streams in batches, so that some of the 200 are not announced yet.
+    let active = world.counters().active_requests;
+    assert!((150..=200).contains(&active), "{active}");
+}
+
 /// Answers without a runtime: nothing here waits for a timer of tokio.
 fn service() -> impl HttpService {
     tower::service_fn(|request: Request<Body>| async move {

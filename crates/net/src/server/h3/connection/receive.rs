@@ -31,7 +31,7 @@ impl<S: HttpService> Connection<S> {
         while let Some(event) = quic.poll_event() {
             match event {
                 Event::Connected => self.open(quic),
-                Event::Opened(id) => self.opened(id, now),
+                Event::Opened(id) => self.opened(quic, id, now),
                 Event::Readable(id) => self.readable.push(id),
                 Event::Writable(id) => self.writable(h3_id(id)),
                 Event::Finished(id) => {
@@ -106,7 +106,12 @@ impl<S: HttpService> Connection<S> {
     }
 
     /// The client opened a stream: its request's head has a time-out from now on.
-    fn opened(&mut self, id: sterna_quic::StreamId, now: Instant) {
+    fn opened(
+        &mut self,
+        quic: &mut sterna_quic::Connection,
+        id: sterna_quic::StreamId,
+        now: Instant,
+    ) {
         let id = h3_id(id);
         if id.is_uni() {
             return;
@@ -114,6 +119,19 @@ impl<S: HttpService> Connection<S> {
         let by = now + self.dispatch.config.header_timeout;
         self.streams.insert(RequestStream::new(id, self.dispatch.counters.clone(), by));
         self.remind(by);
+        self.raise_stream_limit(quic);
+    }
+
+    /// Gives more streams to a client that uses what it has, once it let that many be answered: a client that only
+    /// opens and resets keeps its first limit.
+    fn raise_stream_limit(&mut self, quic: &mut sterna_quic::Connection) {
+        let most = self.dispatch.config.max_http3_streams;
+        let crowded = self.streams.len() as u64 >= self.stream_limit / 4 * 3;
+        if crowded && self.answered >= self.stream_limit && self.stream_limit < most {
+            self.stream_limit = self.stream_limit.saturating_mul(2).min(most);
+            self.answered = 0;
+            quic.set_max_streams(Dir::Bi, self.stream_limit);
+        }
     }
 
     /// Reads a stream until it has no more, or the application has enough of it.

@@ -57,6 +57,7 @@ impl<S: HttpService> Connection<S> {
                 }
                 Progress::Finished => {
                     self.unacknowledged.insert(id);
+                    self.answered += 1;
                     self.sent_all(quic, slot);
                     return total;
                 }
