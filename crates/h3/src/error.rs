@@ -129,7 +129,7 @@ macro_rules! rules {
             pub const fn sentence(self) -> &'static str {
                 match self {
                     $( Self::$name => $sentence, )*
-                    Self::Qpack(_) => "a rule of QPACK",
+                    Self::Qpack(error) => qpack_sentence(error),
                 }
             }
         }
@@ -352,12 +352,19 @@ rules! {
     DatagramWithoutMeaning: Stream, DatagramError, "a datagram for a request that has none";
 }
 
-/// The codec knows its codes as numbers, of which it has three.
 const fn qpack_code(error: sterna_qpack::Error) -> Code {
-    match error.code() {
-        0x201 => Code::QpackEncoderStreamError,
-        0x202 => Code::QpackDecoderStreamError,
-        _ => Code::QpackDecompressionFailed,
+    match error {
+        sterna_qpack::Error::DecompressionFailed(_) => Code::QpackDecompressionFailed,
+        sterna_qpack::Error::EncoderStream(_) => Code::QpackEncoderStreamError,
+        sterna_qpack::Error::DecoderStream(_) => Code::QpackDecoderStreamError,
+    }
+}
+
+const fn qpack_sentence(error: sterna_qpack::Error) -> &'static str {
+    match error {
+        sterna_qpack::Error::DecompressionFailed(_) => "a field section cannot be decoded",
+        sterna_qpack::Error::EncoderStream(_) => "an instruction on the encoder stream is invalid",
+        sterna_qpack::Error::DecoderStream(_) => "an instruction on the decoder stream is invalid",
     }
 }
 

@@ -6,8 +6,9 @@
 use crate::integer;
 
 /// What a peer did wrong. Close the connection with [`Error::code`].
+///
+/// Exhaustive, as RFC 9204 §6 is: a caller maps each to its own code without an arm for the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     /// An encoded field section cannot be decoded.
     #[error(transparent)]

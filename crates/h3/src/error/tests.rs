@@ -69,4 +69,5 @@ fn a_rule_of_qpack_keeps_its_code_and_its_words() {
     let rule = PeerMisbehaved::Qpack(error);
     assert_eq!((rule.code(), rule.scope()), (Code::QpackDecompressionFailed, Scope::Connection));
     assert_eq!(rule.to_string(), error.to_string());
+    assert_eq!(rule.code().value(), error.code());
 }
