@@ -39,7 +39,8 @@ pub trait Application {
     /// Drain events and streams, run what is due, write.
     fn run(&mut self, state: &mut Self::State, connection: &mut Connection, now: Instant);
 
-    /// When `run` wants to be called at the latest, whatever the network does.
+    /// When `run` wants to be called at the latest, whatever the network does. A time that is past means the
+    /// next turn, at once.
     fn timeout(&self, _state: &Self::State) -> Option<Instant> {
         None
     }

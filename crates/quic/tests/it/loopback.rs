@@ -4,7 +4,7 @@ use std::{cell::Cell, io, net::SocketAddr, thread, time::Duration};
 
 use bytes::Bytes;
 use sterna_quic::{
-    ClientConfig, CloseReason, Counters, Driver, Group, ServerConfig, SocketOptions,
+    ClientConfig, CloseReason, ConnectError, Counters, Driver, Group, ServerConfig, SocketOptions,
 };
 use tokio::sync::oneshot;
 
@@ -332,4 +332,25 @@ fn an_unknown_version_is_answered_with_ours_and_a_short_datagram_with_nothing() 
     let versions: Vec<_> = answer[17..].chunks(4).collect();
     assert!(versions.contains(&&[0, 0, 0, 1][..]), "{versions:?}");
     assert_eq!(answer_to_unknown_version(1199), None);
+}
+
+#[test]
+fn a_connection_that_cannot_start_says_why() {
+    let (_, config) = configs();
+    let tls = rustls::ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS12])
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let old = ClientConfig { tls: tls.into(), ..config.clone() };
+    block_on(async {
+        let mut driver = client(&SocketOptions::default(), Peer::default());
+        let mut connect = |config, port, name| {
+            let remote = SocketAddr::new(ANY.ip(), port);
+            driver.connect(config, remote, name).unwrap_err()
+        };
+        let name = connect(&config, 443, "not a name");
+        assert!(matches!(name, ConnectError::ServerName(name) if name == "not a name"));
+        assert!(matches!(connect(&config, 0, "localhost"), ConnectError::Address(_)));
+        assert!(matches!(connect(&old, 443, "localhost"), ConnectError::Version));
+        assert!(driver.endpoint().is_empty());
+    });
 }
