@@ -57,6 +57,7 @@ def test_a_slow_answer_over_h3_outlives_the_signal(start):
     assert server.wait() == 0
 
 
+# req: 9114-5.3-goaway-before-close
 def test_h3_clients_are_told_by_goaway(start):
     server = start.axum()
     with Peer(server.address).connect() as peer:

@@ -5,6 +5,7 @@ import pytest
 from h3client import Client
 from h3raw import DATA, Peer, frame, request_frame
 
+NO_ERROR = 0x100
 REQUEST_CANCELLED = 0x10C
 MESSAGE_ERROR = 0x10E
 
@@ -34,6 +35,7 @@ def test_a_reset_in_the_middle_of_an_upload_ends_that_stream_alone(client):
     assert_goes_on(client)
 
 
+# req: 9114-4.1.2-content-length
 def test_a_fin_before_the_content_length_is_a_malformed_message(axum):
     with Peer(axum.address).connect() as peer:
         peer.open_h3()
@@ -45,6 +47,7 @@ def test_a_fin_before_the_content_length_is_a_malformed_message(axum):
         assert peer.request("/").status == 200
 
 
+# req: 9114-4.1.2-content-length
 def test_more_body_than_the_content_length_is_a_malformed_message(axum):
     with Peer(axum.address).connect() as peer:
         peer.open_h3()
@@ -56,10 +59,13 @@ def test_more_body_than_the_content_length_is_a_malformed_message(axum):
         assert peer.request("/").status == 200
 
 
+# req: 9114-4.1-stop-upload
 def test_an_answer_may_come_before_the_upload_has_ended(client):
     stream = client.start_upload("POST", "/ignore")
     client.upload(stream, b"x" * 10_000)
     assert client.finish(stream)[0].status == 200
+    client.pump(lambda: client.stream(stream).stopped is not None)
+    assert client.stream(stream).stopped == NO_ERROR, "the rest of the upload is not wanted"
     assert_goes_on(client)
 
 

@@ -88,6 +88,7 @@ def test_random_field_sections_are_survived(files, seed):
             assert peer.pump(lambda: state.settled or peer.closed, 5), "neither answered nor refused"
 
 
+# req: 9114-6.2-unknown-types, 9114-6.2.3-reserved-types, 9114-9-ignore-unknown-frames
 def test_unknown_streams_and_frames_are_ignored(files):
     with Peer(files.address).connect() as peer:
         peer.open_h3()
@@ -98,6 +99,7 @@ def test_unknown_streams_and_frames_are_ignored(files):
         assert peer.closed is None
 
 
+# req: 9114-6.2.1-one-control-stream
 def test_a_second_control_stream_closes_the_connection(files):
     with Peer(files.address).connect() as peer:
         peer.open_h3()

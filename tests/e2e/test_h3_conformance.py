@@ -85,37 +85,52 @@ FOO = literal("foo", "bar")
 CONTROL_SETTINGS = CONTROL + EMPTY_SETTINGS
 
 CASES = [
+    # req: 9114-4.1-frame-sequence
     Case("H01", "DATA before HEADERS", "RFC 9114 §4.1", 0x105,
          on_request(frame(DATA, b"x") + WHOLE, WHOLE + frame(DATA, b"x"))),
+    # req: 9114-4.3.1-exactly-one
     Case("H02", "a duplicated pseudo-header", "RFC 9114 §4.3", 0x10E,
          on_request(fields(GET, SCHEME_HTTPS, LOCALHOST, PATH_ROOT, GET), WHOLE), True),
+    # req: 9114-4.3.1-path
     Case("H03", "an absent mandatory pseudo-header", "RFC 9114 §4.3.1", 0x10E,
          on_request(fields(GET, SCHEME_HTTPS, LOCALHOST), WHOLE), True),
+    # req: 9114-4.3-unknown-pseudo
     Case("H04", "an undefined pseudo-header", "RFC 9114 §4.3", 0x10E,
          on_request(fields(GET, SCHEME_HTTPS, LOCALHOST, PATH_ROOT, literal(":foo", "bar")),
                     fields(GET, SCHEME_HTTPS, LOCALHOST, PATH_ROOT, FOO)), True),
+    # req: 9114-4.3-pseudo-first
     Case("H05", "a pseudo-header after a field", "RFC 9114 §4.3", 0x10E,
          on_request(fields(GET, SCHEME_HTTPS, LOCALHOST, FOO, PATH_ROOT),
                     fields(GET, SCHEME_HTTPS, LOCALHOST, PATH_ROOT, FOO)), True),
+    # req: 9114-6.2.1-settings-first
     Case("H06", "a first control frame which is not SETTINGS", "RFC 9114 §6.2.1", 0x10A,
          on_control(frame(MAX_PUSH_ID, b"\x00"), EMPTY_SETTINGS + frame(MAX_PUSH_ID, b"\x00"))),
+    # req: 9114-7.2.1-not-on-control-stream
     Case("H07", "DATA on the control stream", "RFC 9114 §7.2.1", 0x105,
          on_control(EMPTY_SETTINGS + frame(DATA, b"x"), EMPTY_SETTINGS + frame(GREASE, b"x"))),
+    # req: 9114-7.2.2-not-on-control-stream
     Case("H08", "HEADERS on the control stream", "RFC 9114 §7.2.2", 0x105,
          on_control(EMPTY_SETTINGS + WHOLE, EMPTY_SETTINGS + frame(GREASE, WHOLE))),
+    # req: 9114-7.2.4-once
     Case("H09", "a second SETTINGS", "RFC 9114 §7.2.4", 0x105,
          on_control(EMPTY_SETTINGS * 2, EMPTY_SETTINGS)),
+    # req: 9114-7.2.4.1-http2-settings
     Case("H10", "a setting of HTTP/2", "RFC 9114 §7.2.4.1", 0x109,
          on_control(b"\x04\x03\x02\x40\xc8", b"\x04\x03\x21\x40\xc8")),
+    # req: 9114-7.2.3-not-on-request-stream
     Case("H11", "CANCEL_PUSH on a request stream", "RFC 9114 §7.2.3", 0x105,
          on_request(WHOLE + frame(CANCEL_PUSH, b"\x00"), WHOLE + frame(GREASE, b"\x00"))),
+    # req: 9204-3.1-invalid-static-index
     Case("H12", "an index past the static table", "RFC 9204 §3.1", 0x200,
          on_request(fields(GET, SCHEME_HTTPS, LOCALHOST, PATH_ROOT, b"\xff\x24"),
                     fields(GET, SCHEME_HTTPS, LOCALHOST, PATH_ROOT, b"\xff\x23"))),
+    # req: 9204-4.3.1-capacity-limit
     Case("H13", "a table capacity above the limit", "RFC 9204 §4.1.3", 0x201,
          on_streams((CONTROL_SETTINGS, QPACK_ENCODER + b"\x3f\xe1\xc7\xaf\xa0\x25", QPACK_DECODER),
                     (CONTROL_SETTINGS, QPACK_ENCODER + b"\x20", QPACK_DECODER))),
+    # req: 9114-6.2.1-control-stays-open
     Case("H14", "a closed control stream", "RFC 9114 §6.2.1", 0x104, close_control),
+    # req: 9204-4.4.3-increment
     Case("H15", "an Insert Count Increment of 0", "RFC 9204 §4.4.3", 0x202,
          on_streams((CONTROL_SETTINGS, QPACK_ENCODER, QPACK_DECODER + b"\x00"),
                     (CONTROL_SETTINGS, QPACK_ENCODER, QPACK_DECODER + b"\x40"))),
@@ -136,6 +151,7 @@ def test_a_fault_gets_its_exact_code_and_others_go_on(files, site, case):
         assert fresh.request("/small.txt").body == site.content("small.txt")
 
 
+# req: 9114-4.1.2-malformed-is-stream-error
 def assert_stream_error(peer, site, case):
     """The stream is reset; one begun before and one begun after are answered."""
     begun, rest = request_frame(path="/small.txt")[:5], request_frame(path="/small.txt")[5:]

@@ -34,7 +34,8 @@ const NEEDS: [Need; 4] = [
     Need { names: &["setpriv"], package: "util-linux" },
     Need {
         names: &["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"],
-        package: "chromium",
+        // Without a font a page has no text, and its picture says less.
+        package: "chromium fonts-dejavu-core",
     },
 ];
 
