@@ -146,16 +146,6 @@ def binary(variable):
     return path
 
 
-@pytest.fixture(scope="session")
-def sterna_bin():
-    return binary("STERNA_BIN")
-
-
-@pytest.fixture(scope="session")
-def axum_bin():
-    return binary("AXUM_BIN")
-
-
 class Starter:
     """Starts servers, and ends those that the test left running."""
 

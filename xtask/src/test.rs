@@ -26,18 +26,18 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let mut bench = Bench { root: crate::workspace_root(), python: None };
+    let mut world = World { root: crate::workspace_root(), python: None };
     let mut report = Report::default();
     for step in steps {
         println!("\n== {} ==", step.name);
-        report.take(step.name, || (step.run)(&mut bench));
+        report.take(step.name, || (step.run)(&mut world));
     }
     print!("\n{}", report.table());
     if report.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// What the steps share.
-struct Bench {
+struct World {
     root: PathBuf,
     /// The interpreter which has the foreign clients, once the step `machine` has made it.
     python: Option<PathBuf>,
@@ -45,7 +45,7 @@ struct Bench {
 
 struct Step {
     name: &'static str,
-    run: fn(&mut Bench) -> Tally,
+    run: fn(&mut World) -> Tally,
 }
 
 /// In order: first what costs seconds and fails often.
@@ -77,63 +77,63 @@ fn select(arguments: &[String]) -> Result<Vec<&'static Step>, String> {
     Ok(STEPS.iter().filter(needed).collect())
 }
 
-fn machine(bench: &mut Bench) -> Tally {
-    match machine::prepare(&bench.root) {
+fn machine(world: &mut World) -> Tally {
+    match machine::prepare(&world.root) {
         Ok(python) => {
-            bench.python = Some(python);
+            world.python = Some(python);
             Tally::PASSED
         }
         Err(error) => Tally::failed(error),
     }
 }
 
-fn fmt(bench: &mut Bench) -> Tally {
-    whole(bench.cargo(&["fmt", "--all", "--check"]))
+fn fmt(world: &mut World) -> Tally {
+    whole(world.cargo(&["fmt", "--all", "--check"]))
 }
 
-fn clippy(bench: &mut Bench) -> Tally {
-    whole(bench.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+fn clippy(world: &mut World) -> Tally {
+    whole(world.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
 }
 
-fn deny(bench: &mut Bench) -> Tally {
-    let mut tally = match crate::deny::breaches(&bench.root) {
+fn deny(world: &mut World) -> Tally {
+    let mut tally = match crate::deny::breaches(&world.root) {
         Ok(breaches) if breaches.is_empty() => Tally::PASSED,
         Ok(breaches) => Tally::failed(format!("deny.toml: {}", breaches.join("; "))),
         Err(error) => Tally::failed(error),
     };
     if machine::has_program("cargo-deny") {
-        tally += whole(bench.cargo(&["deny", "check", "bans", "licenses", "sources"]));
+        tally += whole(world.cargo(&["deny", "check", "bans", "licenses", "sources"]));
     } else {
         tally.note("cargo-deny is not installed: deny.toml was checked by xtask's own reading, advisories were not");
     }
     tally
 }
 
-fn compliance(_: &mut Bench) -> Tally {
+fn compliance(_: &mut World) -> Tally {
     match crate::compliance::run(&["--check".to_owned()]) {
         Ok(()) => Tally::PASSED,
         Err(error) => Tally::failed(error),
     }
 }
 
-fn cargo_test(bench: &mut Bench) -> Tally {
+fn cargo_test(world: &mut World) -> Tally {
     let mut command =
-        bench.cargo(&["test", "--workspace", "--no-fail-fast", "--", "--include-ignored"]);
-    if let Some(python) = &bench.python {
+        world.cargo(&["test", "--workspace", "--no-fail-fast", "--", "--include-ignored"]);
+    if let Some(python) = &world.python {
         // The differential tests of QPACK call a second implementation in Python.
         command.env("STERNA_PYTHON", python);
     }
     output::cargo_test(command)
 }
 
-fn build(bench: &mut Bench) -> Tally {
-    let mut tally = whole(bench.cargo(&["build", "--package", "sterna"]));
-    tally += whole(bench.cargo(&["build", "--package", "sterna-net", "--example", "axum"]));
+fn build(world: &mut World) -> Tally {
+    let mut tally = whole(world.cargo(&["build", "--package", "sterna"]));
+    tally += whole(world.cargo(&["build", "--package", "sterna-net", "--example", "axum"]));
     tally
 }
 
-fn e2e(bench: &mut Bench) -> Tally {
-    let Some(python) = &bench.python else {
+fn e2e(world: &mut World) -> Tally {
+    let Some(python) = &world.python else {
         return Tally::failed("no Python environment, see the step `machine`");
     };
     let target = crate::target_directory();
@@ -142,15 +142,15 @@ fn e2e(bench: &mut Bench) -> Tally {
     command
         .args(["-B", "-m", "pytest", "--durations=10", "--junit-xml"])
         .arg(&results)
-        .current_dir(bench.root.join("tests/e2e"))
+        .current_dir(world.root.join("tests/e2e"))
         .env("STERNA_BIN", target.join("debug/sterna"))
         .env("AXUM_BIN", target.join("debug/examples/axum"))
         .env("STERNA_ARTEFACTS", target.join("e2e"));
     output::pytest(command, &results)
 }
 
-fn fuzz(bench: &mut Bench) -> Tally {
-    let fuzz = match Fuzz::build(&bench.root) {
+fn fuzz(world: &mut World) -> Tally {
+    let fuzz = match Fuzz::build(&world.root) {
         Ok(fuzz) => fuzz,
         Err(error) => return Tally::failed(error),
     };
@@ -167,7 +167,7 @@ fn fuzz(bench: &mut Bench) -> Tally {
     tally
 }
 
-impl Bench {
+impl World {
     fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("cargo");
         command.args(arguments).current_dir(&self.root);

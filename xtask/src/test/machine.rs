@@ -39,10 +39,12 @@ const NEEDS: [Need; 4] = [
     },
 ];
 
+/// Apart from the others, since a Python may be there which cannot make environments.
+const PYTHON: Need = Need { names: &["python3"], package: "python3 python3-venv" };
+
 /// Installs what is missing; the interpreter of the Python environment.
 pub(super) fn prepare(root: &Path) -> Result<PathBuf, Error> {
     let mut missing: Vec<&Need> = NEEDS.iter().filter(|need| !need.is_there()).collect();
-    const PYTHON: Need = Need { names: &["python3"], package: "python3 python3-venv" };
     let python = python();
     if python.is_none() {
         missing.push(&PYTHON);
