@@ -88,7 +88,12 @@ fn machine(world: &mut World) -> Tally {
 }
 
 fn fmt(world: &mut World) -> Tally {
-    whole(world.cargo(&["fmt", "--all", "--check"]))
+    let mut tally = whole(world.cargo(&["fmt", "--all", "--check"]));
+    // Workspaces of their own.
+    for manifest in ["fuzz/Cargo.toml", "bench/Cargo.toml"] {
+        tally += whole(world.cargo(&["fmt", "--check", "--manifest-path", manifest]));
+    }
+    tally
 }
 
 fn clippy(world: &mut World) -> Tally {
