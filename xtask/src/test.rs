@@ -91,7 +91,7 @@ fn fmt(world: &mut World) -> Tally {
     let mut tally = whole(world.cargo(&["fmt", "--all", "--check"]));
     // Workspaces of their own.
     for manifest in ["fuzz/Cargo.toml", "bench/Cargo.toml"] {
-        tally += whole(world.cargo(&["fmt", "--check", "--manifest-path", manifest]));
+        tally += whole(world.cargo(&["fmt", "--all", "--check", "--manifest-path", manifest]));
     }
     tally
 }
