@@ -24,18 +24,18 @@ enum Host {
 }
 
 impl Listen {
-    /// The addresses. IPv6 is left out of a place that has both families on a machine without it.
+    /// The addresses. IPv6 is left out on a machine without it.
     ///
     /// # Errors
     /// When a name has no address.
     pub(crate) fn resolve(&self) -> Result<Vec<SocketAddr>, ResolveError> {
-        let both = |v4: Ipv4Addr, v6: Ipv6Addr| {
-            let v6 = has_ipv6().then_some(IpAddr::V6(v6));
-            [Some(IpAddr::V4(v4)), v6].into_iter().flatten().collect()
-        };
+        let localhost = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let addresses: Vec<IpAddr> = match &self.host {
-            Host::Localhost => both(Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST),
-            Host::Every => both(Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED),
+            Host::Localhost if has_ipv6() => localhost.to_vec(),
+            Host::Localhost => localhost[..1].to_vec(),
+            // A socket on the unspecified address of IPv6 is that of IPv4 too.
+            Host::Every if has_ipv6() => vec![Ipv6Addr::UNSPECIFIED.into()],
+            Host::Every => vec![Ipv4Addr::UNSPECIFIED.into()],
             Host::Address(address) => vec![*address],
             Host::Name(name) => {
                 let resolved = (name.as_str(), self.port).to_socket_addrs();

@@ -17,6 +17,8 @@ pub(crate) fn start(filter: Option<&str>) -> Result<(), Error> {
     tracing_subscriber::fmt()
         .with_env_filter(parsed)
         .with_writer(io::stderr)
+        // They would go to stderr as well, and panic when nobody reads it any more.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal() && !is_plain)
         .init();
     Ok(())

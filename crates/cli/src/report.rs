@@ -1,7 +1,8 @@
 //! What `sterna` tells the person who started it: on stderr, for stdout is for data.
 
 use std::error::Error as _;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -17,10 +18,16 @@ pub(crate) fn failure(error: &Error) {
         let _ = write!(line, ": {error}");
         cause = error.source();
     }
-    eprintln!("{line}");
+    say(&line);
     if let Some(hint) = error.hint() {
-        eprintln!("help: {hint}");
+        say(&format!("help: {hint}"));
     }
+}
+
+/// Writes a line to stderr, if anyone is there to read it: a server outlives the terminal that it was
+/// started from, where `eprintln!` would panic.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// A server that has started.
@@ -36,8 +43,8 @@ pub(crate) struct Started<'a> {
 impl Started<'_> {
     /// Prints it. The last line tells scripts that connections are accepted.
     pub(crate) fn print(&self) {
-        eprint!("{}", self.text());
-        eprintln!("ready in {} ms", self.begun.elapsed().as_millis());
+        say(&self.text());
+        say(&format!("ready in {} ms", self.begun.elapsed().as_millis()));
     }
 
     fn text(&self) -> String {
@@ -56,6 +63,7 @@ impl Started<'_> {
                 let _ = writeln!(text, "  {command}");
             }
         }
+        text.truncate(text.trim_end().len());
         text
     }
 

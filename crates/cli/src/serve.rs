@@ -1,6 +1,5 @@
 //! The life of a server process: bind, tell, serve, drain.
 
-use std::num::NonZeroUsize;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use crate::certificate::Certificate;
 use crate::error::Error;
 use crate::limits;
 use crate::listen::Listen;
-use crate::report::Started;
+use crate::report::{self, Started};
 
 /// Arguments of every verb that serves.
 #[derive(Debug, clap::Args)]
@@ -25,8 +24,8 @@ pub(crate) struct Args {
     pub(crate) listen: Vec<Listen>,
 
     /// How many workers, each with a thread and sockets of its own. Default: one for each core.
-    #[arg(long, value_name = "N")]
-    workers: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
 
     /// Write no access log on stdout.
     #[arg(long, visible_alias = "quiet")]
@@ -53,7 +52,7 @@ pub(crate) fn serve(args: &Args, plan: Plan, begun: Instant) -> Result<(), Error
         }
     }
     if let Some(workers) = args.workers {
-        builder = builder.workers(workers.get());
+        builder = builder.workers(workers.into());
     }
     let bound = builder.bind()?;
     let log = if args.no_access_log { None } else { Some(access_log()?) };
@@ -102,7 +101,10 @@ fn drain_at_signal(shutdown: Shutdown) -> Result<(), Error> {
                 };
                 let _ = watching.send(Ok(()));
                 signals.next().await;
-                eprintln!("draining for up to {} s; once more ends at once", DRAIN.as_secs());
+                report::say(&format!(
+                    "draining for up to {} s; once more ends at once",
+                    DRAIN.as_secs()
+                ));
                 shutdown.start(DRAIN);
                 std::process::exit(128 + signals.next().await);
             });

@@ -170,7 +170,8 @@ fn a_command_line_that_is_wrong_is_another_code() {
     let (site, hello) = (dir.path("site"), dir.path("site/hello.txt"));
     misused(dir.sterna(&["files", &site, "--cert", &hello]), &["--key"]);
     misused(dir.sterna(&["files", &site, "--key", &hello]), &["--cert"]);
-    misused(dir.sterna(&["run", "--workers", "0"]), &["--workers"]);
+    misused(dir.sterna(&["run", "--workers", "0"]), &["--workers", "1..=256"]);
+    misused(dir.sterna(&["run", "--workers", "257"]), &["--workers", "1..=256"]);
     misused(dir.sterna(&["run", "--listen", "8443"]), &["--listen", "localhost:8443"]);
     misused(dir.sterna(&["fly"]), &["fly"]);
 }

@@ -52,3 +52,13 @@ fn a_second_signal_ends_at_once_and_says_so_in_the_code() {
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait().code, Some(128 + 15));
 }
+
+#[test]
+fn a_server_outlives_the_terminal_that_it_was_started_from() {
+    let dir = Dir::new();
+    let mut server = dir.start(&["files", &dir.path("site")]);
+    server.stop_listening();
+    assert!(server.fetch("/hello.txt").ends_with("hello"));
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait().code, Some(0));
+}

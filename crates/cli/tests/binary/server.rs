@@ -53,7 +53,7 @@ impl Dir {
         let address = report.split_whitespace().find_map(|word| word.strip_prefix("https://"));
         let address = address.expect("an address").parse().expect("an address");
         let root = self.0.join("data/local-ca/root.crt");
-        Server { child, stderr, address, report, root }
+        Server { child, stderr: Some(stderr), address, report, root }
     }
 }
 
@@ -66,7 +66,7 @@ impl Drop for Dir {
 /// A running `sterna`, killed at the end if it still runs.
 pub(crate) struct Server {
     child: Child,
-    stderr: BufReader<ChildStderr>,
+    stderr: Option<BufReader<ChildStderr>>,
     pub(crate) address: SocketAddr,
     /// What it said on stderr until it was ready.
     pub(crate) report: String,
@@ -89,8 +89,14 @@ impl Server {
     /// Waits for the line on stderr that says so.
     pub(crate) fn wait_for_drain(&mut self) {
         let mut line = String::new();
-        self.stderr.read_line(&mut line).expect("text");
+        let stderr = self.stderr.as_mut().expect("still listening");
+        stderr.read_line(&mut line).expect("text");
         assert!(line.starts_with("draining"), "{line}");
+    }
+
+    /// Closes the other end of its stderr, as a terminal that goes away.
+    pub(crate) fn stop_listening(&mut self) {
+        self.stderr = None;
     }
 
     pub(crate) fn wait(mut self) -> Ended {

@@ -11,7 +11,7 @@
 //! secrets are.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::uri::PathAndQuery;
@@ -125,15 +125,16 @@ impl Line {
 /// By hand for IPv4, which is most of them: the machinery of formatting costs as much as the rest of a
 /// line.
 fn push_address(address: SocketAddr, to: &mut Vec<u8>) {
-    match address {
-        SocketAddr::V4(address) => {
-            for (octet, end) in address.ip().octets().into_iter().zip(*b"...:") {
+    // A socket for both families tells an IPv4 peer as `::ffff:192.0.2.1`.
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => {
+            for (octet, end) in ip.octets().into_iter().zip(*b"...:") {
                 push_padded(octet.into(), 1, to);
                 to.push(end);
             }
             push_padded(address.port().into(), 1, to);
         }
-        SocketAddr::V6(address) => {
+        IpAddr::V6(_) => {
             // Writing to a `Vec` does not fail.
             let _ = write!(to, "{address}");
         }
@@ -216,6 +217,9 @@ mod tests {
             push_address(text.parse().expect("an address"), &mut to);
             assert_eq!(to, text.as_bytes());
         }
+        let mut to = Vec::new();
+        push_address("[::ffff:192.0.2.1]:80".parse().expect("an address"), &mut to);
+        assert_eq!(to, b"192.0.2.1:80");
     }
 
     #[test]
