@@ -166,6 +166,9 @@ impl Bound {
 
     /// Runs a clone of `service` on every worker.
     ///
+    /// A worker's thread serves all of its connections: what blocks or computes for long belongs in
+    /// `tokio::task::spawn_blocking`.
+    ///
     /// # Errors
     /// [`ServeError::Thread`] when a thread could not be started; then none runs.
     pub fn serve<S, B>(self, service: S) -> Result<Running, ServeError>

@@ -187,3 +187,30 @@ fn connect_is_refused_on_every_version() {
         assert_eq!(response.status(), Some(StatusCode::NOT_IMPLEMENTED));
     });
 }
+
+#[test]
+fn several_workers_share_the_connections_of_every_version() {
+    run(async {
+        let world = World::on(Default::default(), 2, true);
+        for _ in 0..8 {
+            let hello = request("GET", world.address, "/", full(""));
+            assert_eq!(world.http2().await.send_request(hello).await.unwrap().status(), 200);
+            assert_eq!(world.http3().await.get("/").await.text(), "hello over HTTP/3");
+        }
+        let counters = world.running.counters();
+        assert_eq!((counters.http2_requests, counters.http3_requests), (8, 8));
+    });
+}
+
+#[test]
+fn blocking_work_that_is_off_loaded_does_not_hold_up_the_others() {
+    run(async {
+        let world = World::start();
+        let client = world.http3().await;
+        let slow = client.start_get("/off-loaded");
+        let quick = client.get("/").await;
+        assert!(!client.exchange(slow).finished, "it blocks elsewhere");
+        let slow = client.over(slow).await;
+        assert_eq!((quick.text(), slow.text()), ("hello over HTTP/3", "off-loaded"));
+    });
+}

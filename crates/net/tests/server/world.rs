@@ -217,6 +217,7 @@ fn router(marks: &Marks) -> Router {
         .route("/error-body", get(|| async { Body::new(Fails { sent: false }) }))
         .route("/short", get(short))
         .route("/slow/{ms}", get(slow))
+        .route("/off-loaded", get(off_loaded))
         .route("/never", any(never))
         .route("/ignore", post(|| async { "ignored" }))
         .route("/no-content", get(|| async { StatusCode::NO_CONTENT }))
@@ -325,6 +326,15 @@ async fn short() -> Response<Body> {
 async fn slow(Path(ms): Path<u64>) -> &'static str {
     tokio::time::sleep(Duration::from_millis(ms)).await;
     "slow"
+}
+
+/// Blocks, but not the worker.
+async fn off_loaded() -> &'static str {
+    let blocking = || {
+        std::thread::sleep(Duration::from_millis(300));
+        "off-loaded"
+    };
+    tokio::task::spawn_blocking(blocking).await.expect("it does not panic")
 }
 
 /// Ends only by being dropped, and tells that it was.

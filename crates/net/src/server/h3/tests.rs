@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use proptest::prelude::*;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use sterna_quic::{
     ClientConfig, ServerConfig,
@@ -289,6 +290,113 @@ fn stream_limit_doubles_for_a_client_whose_requests_were_answered() {
     // The engine tells of freed streams in batches, so that some of the 200 are not announced yet.
     let active = world.counters().active_requests;
     assert!((150..=200).contains(&active), "{active}");
+}
+
+/// What a client and the network may do at any moment.
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Get(usize),
+    Echo(usize),
+    /// Without an end.
+    Upload(usize),
+    Cancel(usize),
+    ResetUpload(usize),
+    Pause(usize),
+    Resume(usize),
+    Loss(u8),
+    Rebind(u16),
+    Wait(u16),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (0..200_000usize).prop_map(Op::Get),
+        3 => (0..200_000usize).prop_map(Op::Echo),
+        2 => (0..400_000usize).prop_map(Op::Upload),
+        2 => (0..30usize).prop_map(Op::Cancel),
+        2 => (0..30usize).prop_map(Op::ResetUpload),
+        1 => (0..30usize).prop_map(Op::Pause),
+        1 => (0..30usize).prop_map(Op::Resume),
+        1 => (0..20u8).prop_map(Op::Loss),
+        1 => (1..1000u16).prop_map(Op::Rebind),
+        6 => (0..300u16).prop_map(Op::Wait),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn whatever_the_client_does_nothing_is_left_behind(
+        seed: u64,
+        ops in proptest::collection::vec(op(), 1..40),
+    ) {
+        let mut world = World::new(seed, Link::default(), Config::default(), service());
+        // Each request is given up once at most, or the client itself would be at fault.
+        let mut tickets = Vec::new();
+        for op in ops {
+            play(&mut world, &mut tickets, op);
+        }
+        (world.network.up.loss, world.network.down.loss) = (0.0, 0.0);
+        let count = world.client.shared().exchanges.len();
+        for ticket in 0..count {
+            world.client.resume(ticket);
+        }
+        world.network.run_for(Duration::from_secs(200));
+        let counters = world.counters();
+        prop_assert_eq!(counters.active_requests, 0);
+        prop_assert_eq!((counters.queued_upload_bytes, counters.queued_response_bytes), (0, 0));
+        prop_assert_eq!((counters.panics, counters.protocol_errors), (0, 0));
+        let exchanges = world.client.shared().exchanges.clone();
+        for exchange in &exchanges {
+            // A response that looks whole is whole.
+            let declared = exchange.header("content-length").map(|len| len.parse::<usize>().unwrap());
+            let whole = declared.is_none_or(|len| len == exchange.body.len());
+            prop_assert!(!exchange.finished || whole);
+            prop_assert_eq!(&exchange.misbehaved, &None);
+        }
+    }
+}
+
+fn play<S: HttpService>(world: &mut World<S>, tickets: &mut Vec<Ticket>, op: Op) {
+    let mut given_up = |which: usize| {
+        let ticket = *tickets.get(which)?;
+        world.client.exchange(ticket).sent.then(|| tickets.remove(which))
+    };
+    match op {
+        Op::Get(len) => tickets.push(world.client.start_get(&format!("/bytes/{len}"))),
+        Op::Echo(len) | Op::Upload(len) => {
+            let ticket = world.client.start_post("/echo");
+            world.client.data(ticket, vec![1; len], matches!(op, Op::Echo(_)));
+            tickets.push(ticket);
+        }
+        Op::Cancel(which) => {
+            if let Some(ticket) = given_up(which) {
+                world.client.act(Action::Cancel { ticket, code: 0x10c });
+            }
+        }
+        Op::ResetUpload(which) => {
+            if let Some(ticket) = given_up(which) {
+                world.client.act(Action::ResetUpload { ticket, code: 0x10c });
+            }
+        }
+        Op::Pause(which) => {
+            if let Some(&ticket) = tickets.get(which) {
+                world.client.pause(ticket);
+            }
+        }
+        Op::Resume(which) => {
+            if let Some(&ticket) = tickets.get(which) {
+                world.client.resume(ticket);
+            }
+        }
+        Op::Loss(percent) => {
+            let loss = f64::from(percent) / 100.0;
+            (world.network.up.loss, world.network.down.loss) = (loss, loss);
+        }
+        Op::Rebind(port) => world.network.rebind(0, SocketAddr::from(([10, 1, 1, 1], port))),
+        Op::Wait(ms) => world.network.run_for(Duration::from_millis(ms.into())),
+    }
 }
 
 /// Answers without a runtime: nothing here waits for a timer of tokio.
