@@ -66,6 +66,7 @@ impl Error {
             tracing::warn!(error = &self as &dyn std::error::Error, "a request failed");
         }
         let mut response = page(self.status());
+        // req: 9110-15.5.6-allow
         if let Self::MethodNotAllowed { allow } = self {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
         }

@@ -118,6 +118,7 @@ impl Exchange {
     fn end(self, response: Response) -> Response {
         let (head, body) = response.into_parts();
         // HEAD is answered with the head of GET (RFC 9110 §9.3.2), whoever made it.
+        // req: 9110-9.3.2-no-content
         let body = if self.is_head { Body::empty() } else { body };
         let mut entry = self.entry;
         if let Some(entry) = &mut entry {

@@ -105,6 +105,7 @@ async fn a_middleware_sees_the_answers_of_its_route_alone() {
 #[tokio::test]
 async fn head_is_answered_without_content_whatever_the_handler_made() {
     let gateway = Gateway::new(&config(), None);
+    // req: 9110-9.3.2-no-content
     for (path, length) in [("/a", "8"), ("/elsewhere", "")] {
         let (head, content) = fetch(&gateway, Method::HEAD, path).await;
         assert_eq!(content, "", "{path}");

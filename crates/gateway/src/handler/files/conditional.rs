@@ -32,6 +32,9 @@ pub(super) enum Verdict {
 impl Validators {
     /// Evaluates the preconditions of a GET or HEAD request.
     pub(super) fn evaluate(&self, headers: &HeaderMap) -> Verdict {
+        // req: 9110-13.2.2-order
+        // req: 9110-13.1.1-strong
+        // req: 9110-13.1.4-match-first
         if headers.contains_key(IF_MATCH) {
             if !self.listed(headers, &IF_MATCH, Comparison::Strong) {
                 return Verdict::Failed;
@@ -41,6 +44,8 @@ impl Validators {
         {
             return Verdict::Failed;
         }
+        // req: 9110-13.1.2-weak
+        // req: 9110-13.1.3-none-match-first
         if headers.contains_key(IF_NONE_MATCH) {
             if self.listed(headers, &IF_NONE_MATCH, Comparison::Weak) {
                 return Verdict::NotModified;
@@ -60,6 +65,7 @@ impl Validators {
         let Some(field) = only(headers, &IF_RANGE) else {
             return !headers.contains_key(IF_RANGE);
         };
+        // req: 9110-13.1.5-strong
         if field.contains(&b'"') {
             return field == self.etag.as_bytes();
         }
@@ -161,6 +167,11 @@ mod tests {
 
     #[test]
     fn preconditions_are_evaluated_in_the_order_of_the_rfc() {
+        // req: 9110-13.2.2-order
+        // req: 9110-13.1.1-strong
+        // req: 9110-13.1.2-weak
+        // req: 9110-13.1.3-none-match-first
+        // req: 9110-13.1.4-match-first
         use Verdict::{Failed, NotModified, Proceed};
         let table: &[(Fields, Verdict)] = &[
             (&[], Proceed),
@@ -202,6 +213,7 @@ mod tests {
     #[test]
     fn if_range_lets_only_a_strong_match_pass() {
         let modified = parse_date(MODIFIED.as_bytes()).expect("a date");
+        // req: 9110-13.1.5-strong
         let later = modified + Duration::from_secs(1);
         let table: &[(Fields, SystemTime, bool)] = &[
             (&[], later, true),

@@ -97,6 +97,7 @@ impl Document {
     fn select(&self, request: &Request) -> Selection {
         let mut fields = request.headers().get_all(RANGE).iter();
         let (Some(field), None) = (fields.next(), fields.next()) else { return Selection::Whole };
+        // req: 9110-14.2-get-only
         let applies = request.method() == Method::GET
             && self.validators.range_applies(request.headers(), SystemTime::now());
         if applies { Selection::parse(field.as_bytes(), self.len) } else { Selection::Whole }
@@ -105,6 +106,7 @@ impl Document {
     /// 304, with the fields by which a cache brings its copy up to date (RFC 9110 §15.4.5).
     fn not_modified(&self) -> Response {
         let mut response = Response::new(Body::empty());
+        // req: 9110-15.4.5-validators
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         *response.headers_mut() = self.validator_fields.clone();
         response
@@ -113,6 +115,7 @@ impl Document {
     /// 416, with the length that a better range would lie in.
     fn unsatisfiable(&self) -> Response {
         let mut response = page(StatusCode::RANGE_NOT_SATISFIABLE);
+        // req: 9110-15.5.17-length
         let range = value(&format!("bytes */{}", self.len));
         response.headers_mut().insert(CONTENT_RANGE, range);
         response
@@ -162,6 +165,7 @@ impl Identity {
         let etag = format!("\"{:x}-{len:x}-{seconds:x}.{nanos:x}\"", self.inode);
         let since = u64::try_from(seconds).ok().map(Duration::from_secs);
         let modified = since.and_then(|since| UNIX_EPOCH.checked_add(since));
+        // req: 9110-8.8.2.1-not-after-date
         Validators { etag, modified: modified.filter(|&modified| modified <= now) }
     }
 }

@@ -176,6 +176,7 @@ async fn one_range_is_a_part_and_anything_else_the_whole() {
 #[tokio::test]
 async fn a_range_without_a_byte_is_416_with_the_length() {
     let site = Site::new();
+    // req: 9110-15.5.17-length
     for (path, range, content_range) in [
         ("/a.txt", "bytes=10-", "bytes */10"),
         ("/a.txt", "bytes=-0", "bytes */10"),
@@ -189,6 +190,7 @@ async fn a_range_without_a_byte_is_416_with_the_length() {
 #[tokio::test]
 async fn head_ignores_a_range_and_two_range_fields_select_the_whole() {
     let site = Site::new();
+    // req: 9110-14.2-get-only
     let head = site.request(Method::HEAD, "/a.txt", &[(RANGE, "bytes=0-1")]).await;
     assert_eq!((head.status, head.field(CONTENT_LENGTH)), (200, "10"));
     let twice = site.fetch("/a.txt", &[(RANGE, "bytes=0-1"), (RANGE, "bytes=4-5")]).await;
@@ -213,6 +215,7 @@ async fn conditional_requests_are_304_and_412() {
     let site = Site::new();
     let whole = site.fetch("/a.txt", &[]).await;
     let (etag, date) = (whole.field(ETAG), whole.field(LAST_MODIFIED));
+    // req: 9110-15.4.5-validators
     for fields in [&[(IF_NONE_MATCH, etag)], &[(IF_MODIFIED_SINCE, date)]] {
         let answer = site.fetch("/a.txt", fields).await;
         assert_eq!((answer.status, answer.text(), answer.field(ETAG)), (304, "", etag));
@@ -243,6 +246,7 @@ async fn a_range_of_another_version_becomes_the_whole_of_this_one() {
 #[tokio::test]
 async fn a_time_in_the_future_is_not_told() {
     let site = Site::new();
+    // req: 9110-8.8.2.1-not-after-date
     let tomorrow = SystemTime::now() + Duration::from_secs(86_400);
     let file = fs::File::options().write(true).open(site.outer.join("site/a.txt")).expect("opened");
     file.set_modified(tomorrow).expect("set");
@@ -253,6 +257,7 @@ async fn a_time_in_the_future_is_not_told() {
 #[tokio::test]
 async fn other_methods_are_405_with_those_allowed() {
     let site = Site::new();
+    // req: 9110-15.5.6-allow
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE] {
         let answer = site.request(method, "/a.txt", &[]).await;
         assert_eq!((answer.status, answer.field(ALLOW)), (405, "GET, HEAD"));
