@@ -18,8 +18,7 @@
 //!
 //! # fn serve(bound: sterna_net::Bound) -> Result<(), sterna_net::ServeError> {
 //! let hello = handler::Config::Respond(respond::Config::text("hello"));
-//! let route = route::Config { path: Pattern::any(), middleware: vec![], handler: hello };
-//! let config = Config { routes: vec![route] };
+//! let config = Config { routes: vec![route::Config::new(Pattern::any(), hello)] };
 //! bound.serve_with(move |_worker| Gateway::new(&config, None))?.wait()
 //! # }
 //! ```

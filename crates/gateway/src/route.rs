@@ -1,21 +1,34 @@
 //! Which route a request takes.
 //!
-//! The most specific pattern wins, in whatever order the routes were written: an exact path before
-//! a prefix, a longer prefix before a shorter. Paths are compared as they were sent.
+//! The most specific route wins, in whatever order the routes were written: first by its host ([`host`]), then by its
+//! path ([`path`]), then by its other conditions ([`condition`]). Finding it costs the same among ten routes and
+//! among ten thousand.
 
 use std::fmt;
 use std::ops::ControlFlow;
 
+pub use self::condition::Conditions;
+use self::host::Hosts;
+pub use self::path::Pattern;
+use self::path::Tree;
 use crate::error::Error;
 use crate::handler::{self, Handler};
 use crate::middleware::{self, Middleware};
 use crate::{Request, Response};
 
+pub mod condition;
+pub mod host;
+pub mod path;
+
 /// What a user writes for a route.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Which hosts take it.
+    pub host: host::Pattern,
     /// Which paths take it.
     pub path: Pattern,
+    /// What else must be so.
+    pub conditions: Conditions,
     /// What a request passes on its way down, outermost first.
     pub middleware: Vec<middleware::Config>,
     /// What answers.
@@ -23,42 +36,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// A route of every host, without conditions and middlewares.
+    pub fn new(path: Pattern, handler: handler::Config) -> Self {
+        let (host, conditions, middleware) = Default::default();
+        Self { host, path, conditions, middleware, handler }
+    }
+
     fn build(&self) -> Route {
         Route {
             path: self.path.clone(),
+            conditions: self.conditions.clone(),
             middleware: self.middleware.iter().map(middleware::Config::build).collect(),
             handler: self.handler.build(),
-        }
-    }
-}
-
-/// Which paths take a route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pattern {
-    /// This path and no other.
-    Exact(String),
-    /// Every path that begins so.
-    Prefix(String),
-}
-
-impl Pattern {
-    /// Every path.
-    pub fn any() -> Self {
-        Self::Prefix(String::new())
-    }
-
-    fn matches(&self, path: &str) -> bool {
-        match self {
-            Self::Exact(exact) => path == exact,
-            Self::Prefix(prefix) => path.starts_with(prefix),
-        }
-    }
-
-    /// Greater is more specific.
-    fn rank(&self) -> (bool, usize) {
-        match self {
-            Self::Exact(exact) => (true, exact.len()),
-            Self::Prefix(prefix) => (false, prefix.len()),
         }
     }
 }
@@ -66,33 +55,36 @@ impl Pattern {
 /// Every route of a gateway.
 #[derive(Debug)]
 pub(crate) struct Router {
-    /// Most specific first.
-    routes: Vec<Route>,
-    /// For requests that no pattern matches.
+    hosts: Hosts<Tree<Route>>,
+    /// For requests that no route takes.
     nowhere: Route,
 }
 
 impl Router {
     pub(crate) fn new(configs: &[Config]) -> Self {
-        let mut routes: Vec<Route> = configs.iter().map(Config::build).collect();
-        routes.sort_by_key(|route| std::cmp::Reverse(route.path.rank()));
-        let nowhere = Config {
-            path: Pattern::any(),
-            middleware: Vec::new(),
-            handler: handler::Config::NotFound,
-        };
-        Self { routes, nowhere: nowhere.build() }
+        let mut hosts = Hosts::<Tree<Route>>::default();
+        let mut configs: Vec<&Config> = configs.iter().collect();
+        configs.sort_by_cached_key(|config| config.conditions.rank());
+        for config in configs {
+            hosts.entry(&config.host).entry(&config.path).push(config.build());
+        }
+        let nowhere = Config::new(Pattern::any(), handler::Config::NotFound).build();
+        Self { hosts, nowhere }
     }
 
     /// The route that `request` takes.
     pub(crate) fn find(&self, request: &Request) -> &Route {
-        let path = request.uri().path();
-        self.routes.iter().find(|route| route.path.matches(path)).unwrap_or(&self.nowhere)
+        let routes = self.hosts.find(request);
+        let found = routes.and_then(|routes| {
+            routes.find(request.uri().path(), |route| route.conditions.hold(request))
+        });
+        found.unwrap_or(&self.nowhere)
     }
 }
 
 /// A way through the gateway: middlewares, then a handler.
 pub(crate) struct Route {
+    conditions: Conditions,
     path: Pattern,
     middleware: Vec<Box<dyn Middleware>>,
     handler: handler::Built,

@@ -44,18 +44,18 @@ async fn log_of<F: Future<Output = ()>>(visit: impl FnOnce(Gateway) -> F) -> Vec
 
 fn config() -> Config {
     let respond = |text| handler::Config::Respond(respond::Config::text(text));
-    let route = |path, handler| route::Config { path, middleware: vec![], handler };
+    let route = |path: &str, handler| {
+        let path = path.parse::<Pattern>().expect("a pattern");
+        route::Config::new(path, handler)
+    };
     let server = (SERVER, HeaderValue::from_static("test"));
     let named = middleware::Config::Headers(middleware::headers::Config { set: vec![server] });
     Config {
         routes: vec![
-            route(Pattern::Prefix("/a".into()), respond("a prefix")),
-            route(Pattern::Prefix("/a/longer".into()), respond("a longer prefix")),
-            route(Pattern::Exact("/a/longer/exact".into()), respond("exact")),
-            route::Config {
-                middleware: vec![named],
-                ..route(Pattern::Exact("/named".into()), respond("named"))
-            },
+            route("/a/*", respond("a prefix")),
+            route("/a/longer/*", respond("a longer prefix")),
+            route("/a/longer/exact", respond("exact")),
+            route::Config { middleware: vec![named], ..route("/named", respond("named")) },
         ],
     }
 }
@@ -79,9 +79,9 @@ async fn the_most_specific_route_answers_in_whatever_order() {
     for config in [config(), reversed] {
         let gateway = Gateway::new(&config, None);
         for (path, content) in [
-            ("/a", "a prefix"),
-            ("/abc", "a prefix"),
-            ("/a/longer", "a longer prefix"),
+            ("/a/", "a prefix"),
+            ("/a/longer", "a prefix"),
+            ("/a/longer/", "a longer prefix"),
             ("/a/longer/exact", "exact"),
             ("/a/longer/exact/", "a longer prefix"),
         ] {
@@ -98,7 +98,7 @@ async fn a_middleware_sees_the_answers_of_its_route_alone() {
     let gateway = Gateway::new(&config(), None);
     let (named, _) = fetch(&gateway, Method::GET, "/named").await;
     assert_eq!(named.headers()[SERVER], "test");
-    let (other, _) = fetch(&gateway, Method::GET, "/a").await;
+    let (other, _) = fetch(&gateway, Method::GET, "/a/").await;
     assert_eq!(other.headers().get(SERVER), None);
 }
 
@@ -106,7 +106,7 @@ async fn a_middleware_sees_the_answers_of_its_route_alone() {
 async fn head_is_answered_without_content_whatever_the_handler_made() {
     let gateway = Gateway::new(&config(), None);
     // req: 9110-9.3.2-no-content
-    for (path, length) in [("/a", "8"), ("/elsewhere", "")] {
+    for (path, length) in [("/a/", "8"), ("/elsewhere", "")] {
         let (head, content) = fetch(&gateway, Method::HEAD, path).await;
         assert_eq!(content, "", "{path}");
         if !length.is_empty() {
@@ -118,28 +118,28 @@ async fn head_is_answered_without_content_whatever_the_handler_made() {
 #[tokio::test]
 async fn a_request_is_logged_when_its_response_has_ended() {
     let lines = log_of(|gateway| async move {
-        fetch(&gateway, Method::GET, "/a?secret").await;
-        fetch(&gateway, Method::HEAD, "/a").await;
+        fetch(&gateway, Method::GET, "/a/?secret").await;
+        fetch(&gateway, Method::HEAD, "/a/").await;
         fetch(&gateway, Method::GET, "/else%0awhere").await;
     });
     let [whole, head, missing] = &lines.await[..] else { panic!("three lines") };
-    assert_eq!((&whole[..], &head[..]), ("GET /a 200 8", "HEAD /a 200 0"));
+    assert_eq!((&whole[..], &head[..]), ("GET /a/ 200 8", "HEAD /a/ 200 0"));
     assert!(missing.starts_with("GET /else%0awhere 404 "), "{missing}");
 }
 
 #[tokio::test]
 async fn a_response_that_nobody_read_to_its_end_is_logged_as_cut() {
     let lines = log_of(|gateway| async move {
-        drop(gateway.handle(request(Method::GET, "/a")).await);
+        drop(gateway.handle(request(Method::GET, "/a/")).await);
     });
-    assert_eq!(lines.await, ["GET /a 200 0 cut"]);
+    assert_eq!(lines.await, ["GET /a/ 200 0 cut"]);
 }
 
 #[tokio::test]
 async fn a_request_given_up_before_its_answer_is_logged_without_a_status() {
     let lines = log_of(|gateway| async move {
         let mut service = gateway;
-        drop(service.call(request(Method::GET, "/a")));
+        drop(service.call(request(Method::GET, "/a/")));
         let exchange = Exchange::begin(&request(Method::GET, "/b"), service.recorder.as_ref());
         drop(exchange);
     });
@@ -150,7 +150,7 @@ async fn a_request_given_up_before_its_answer_is_logged_without_a_status() {
 #[test]
 fn the_future_of_a_request_is_hardly_larger_than_the_request() {
     let gateway = Gateway::new(&config(), None);
-    let future = size_of_val(&gateway.handle(request(Method::GET, "/a")));
+    let future = size_of_val(&gateway.handle(request(Method::GET, "/a/")));
     // It is moved into its box, and each further layer that holds the request would move it again.
     let bound = 4 * size_of::<Request>() + 2 * size_of::<Response>();
     assert!(future <= bound, "{future} bytes, bound {bound}, request {}", size_of::<Request>());

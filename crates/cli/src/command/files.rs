@@ -39,11 +39,8 @@ impl Args {
             _ => Source::LocalCa,
         };
         let certificate = certificate.load(&self.serve.listen)?;
-        let route = route::Config {
-            path: Pattern::any(),
-            middleware: Vec::new(),
-            handler: handler::Config::Files(files::Config { root }),
-        };
+        let route =
+            route::Config::new(Pattern::any(), handler::Config::Files(files::Config { root }));
         let directory = self.directory.canonicalize().unwrap_or(self.directory);
         let what = directory.display().to_string();
         serve::serve(&self.serve, Plan { what, certificate, routes: vec![route] }, started)

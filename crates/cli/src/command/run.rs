@@ -21,11 +21,7 @@ impl Args {
     pub(crate) fn run(self, started: Instant) -> Result<(), Error> {
         let certificate = Source::LocalCa.load(&self.serve.listen)?;
         let welcome = welcome::Config { local_spki: certificate.local_spki().map(str::to_owned) };
-        let route = route::Config {
-            path: Pattern::Exact("/".to_owned()),
-            middleware: Vec::new(),
-            handler: handler::Config::Welcome(welcome),
-        };
+        let route = route::Config::new(Pattern::exact("/"), handler::Config::Welcome(welcome));
         let plan = Plan { what: "the welcome site".to_owned(), certificate, routes: vec![route] };
         serve::serve(&self.serve, plan, started)
     }
