@@ -21,7 +21,8 @@ pub struct Config {
     pub send_window: u64,
     /// Bidirectional streams that the peer may have open. Default: 100.
     pub max_bidi_streams: u64,
-    /// Unidirectional streams that the peer may have open. Default: 100.
+    /// Unidirectional streams that the peer may have open. Default: 8. HTTP/3 needs 3 (RFC 9114 §6.2), the rest is for
+    /// extensions; the engine keeps an entry for each stream that may be opened, 3 KiB for 100 of them.
     pub max_uni_streams: u64,
     /// Silence after which a connection is over; zero switches the time-out off. Default: 30 s.
     pub idle_timeout: Duration,
@@ -101,7 +102,7 @@ impl Default for Config {
             connection_window: 15 << 20,
             send_window: 8 << 20,
             max_bidi_streams: 100,
-            max_uni_streams: 100,
+            max_uni_streams: 8,
             idle_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),
             keep_alive: None,
