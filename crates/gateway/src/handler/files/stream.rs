@@ -179,8 +179,9 @@ fn read_cached(file: &OwnedFd, buffer: &mut [u8], position: u64) -> Result<usize
 /// no slower from the page cache than larger pieces, since it stays in the core's own cache.
 pub(super) const CHUNK: usize = 64 * 1024;
 
-/// How many buffers a stream keeps for its next chunks.
-const KEPT: usize = 4;
+/// How many buffers a stream keeps for its next chunks: what a fast client has in flight, 2 MiB. With fewer, a new one
+/// is filled with zeros for nearly each chunk of a bulk transfer, which was a twenty-fifth of its cost.
+const KEPT: usize = 32;
 
 #[cfg(test)]
 mod tests {
