@@ -10,6 +10,7 @@ mod bench;
 mod compliance;
 mod deny;
 mod fuzz;
+mod link;
 mod test;
 
 const USAGE: &str = "\
@@ -18,6 +19,7 @@ usage: cargo xtask VERB
   test [--only STEP,…]          everything CI checks, on a bare machine: installs what is missing, then runs it all
   compliance [--check]          counts the RFC requirements that are implemented, tested and excepted
   fuzz [TARGET] [--seconds N]   runs the fuzz targets, all of them for 10 s each by default
+  link [OPTION…] [-- COMMAND…]  a link with a delay, a rate and a queue; `cargo xtask link --help` says which
   bench …                       measures; `cargo xtask bench --help` lists what
 ";
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(rest),
         "compliance" => compliance::run(rest),
         "fuzz" => fuzz::run(rest),
+        "link" => link::run(rest),
         "test" => return test::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

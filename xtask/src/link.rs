@@ -1,0 +1,23 @@
+//! `cargo xtask link`: a link with a delay, a rate and a queue, to run anything over.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::Outcome;
+
+/// Becomes the example of `sterna-diag` that brings links up, so that signals reach it and its exit code is ours.
+pub(crate) fn run(arguments: &[String]) -> Outcome {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args([
+        "run",
+        "--quiet",
+        "--release",
+        "--package",
+        "sterna-diag",
+        "--example",
+        "link",
+        "--",
+    ]);
+    let error = cargo.args(arguments).exec();
+    Err(format!("{cargo:?} does not run: {error}").into())
+}
