@@ -126,12 +126,6 @@ impl Stage {
         let root = crate::workspace_root();
         let target =
             std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
-        if options.build {
-            if options.this.is_none() {
-                build(&root, &target, &["--package", "sterna"])?;
-            }
-            build(&root.join("bench"), &target, &[])?;
-        }
         let programs = target.join("release");
         let stage = Self {
             directory: target.join("bench"),
@@ -139,7 +133,14 @@ impl Stage {
             this: options.this.clone().unwrap_or_else(|| programs.join("sterna")),
             programs,
         };
+        // Before the builds: a file that was written just now is not served from memory yet.
         stage.write_site()?;
+        if options.build {
+            if options.this.is_none() {
+                build(&root, &target, &["--package", "sterna"])?;
+            }
+            build(&root.join("bench"), &target, &[])?;
+        }
         succeed(Command::new(&stage.load).arg("certificate").arg(&stage.directory))?;
         Ok(stage)
     }
