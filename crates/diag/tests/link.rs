@@ -1,4 +1,4 @@
-//! A real link, between real sockets. Needs root and `/dev/net/tun`, and fails where they are missing.
+//! A real link, between real sockets. With root and `/dev/net/tun`: `cargo test -p sterna-diag -- --ignored`.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -31,6 +31,7 @@ fn address(socket: &UdpSocket) -> SocketAddr {
 }
 
 #[test]
+#[ignore = "needs root and /dev/net/tun"]
 fn an_echo_takes_the_round_trip() {
     let link = link();
     let (near, far) = (udp(link.b()), udp(link.a()));
@@ -62,6 +63,7 @@ fn an_echo_takes_the_round_trip() {
 /// 1,000 packets at once are more than the queue holds: what arrives does so in order and not above the rate, and what
 /// does not was counted.
 #[test]
+#[ignore = "needs root and /dev/net/tun"]
 fn a_burst_arrives_at_the_rate_and_the_rest_is_counted() {
     let link = link();
     let (near, far) = (udp(link.a()), udp(link.b()));
@@ -96,6 +98,7 @@ fn a_burst_arrives_at_the_rate_and_the_rest_is_counted() {
 }
 
 #[test]
+#[ignore = "needs root and /dev/net/tun"]
 fn tcp_gets_most_of_the_rate_and_never_more() {
     const LEN: usize = 8 << 20;
     let link = link();
