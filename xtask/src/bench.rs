@@ -24,6 +24,7 @@ usage: cargo xtask bench [CASE…] [--rounds N] [--this PROGRAM] [--no-build]
   h3-idle      KiB of resident memory per idle connection, at 1,000
   all          all of these; the default
   h3-curve     the first and the last at 1 to 1,000 connections: the cost of each should stay the same
+  link         alone: HTTP/3 beside HTTP/2 over a round trip; `cargo xtask bench link --help`
 
   --rounds N        samples of each contender, 5 by default
   --this PROGRAM    measures this build of sterna instead of the one built here

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let outcome = match verb.as_str() {
+        "bench" if rest.first().is_some_and(|case| case == "link") => link::bench::run(&rest[1..]),
         "bench" => bench::run(rest),
         "compliance" => compliance::run(rest),
         "fuzz" => fuzz::run(rest),

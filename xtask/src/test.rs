@@ -9,6 +9,8 @@ use std::process::{Command, ExitCode};
 use crate::fuzz::Fuzz;
 use report::{Report, Tally};
 
+pub(crate) use machine::foreign_clients;
+
 mod machine;
 mod output;
 mod report;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::{fs, io};
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     #[error("missing: {missing}; install {packages} (there is no apt-get to do it here)")]
     NoPackageManager { missing: String, packages: String },
     #[error("missing: {missing}; run as root, or install sudo, or install {packages}")]
@@ -28,8 +28,9 @@ struct Need {
     package: &'static str,
 }
 
-const NEEDS: [Need; 4] = [
+const NEEDS: [Need; 5] = [
     Need { names: &["curl"], package: "curl" },
+    Need { names: &["ip"], package: "iproute2" },
     Need { names: &["nghttp"], package: "nghttp2-client" },
     Need { names: &["setpriv"], package: "util-linux" },
     Need {
@@ -53,6 +54,12 @@ pub(super) fn prepare(root: &Path) -> Result<PathBuf, Error> {
         install(&missing)?;
     }
     let python = python.or_else(self::python).ok_or(Error::NoPython)?;
+    environment(&python, &root.join("tests/e2e/requirements.txt"))
+}
+
+/// The same interpreter for who needs nothing else; it installs no programs.
+pub(crate) fn foreign_clients(root: &Path) -> Result<PathBuf, Error> {
+    let python = python().ok_or(Error::NoPython)?;
     environment(&python, &root.join("tests/e2e/requirements.txt"))
 }
 
