@@ -2,8 +2,8 @@
 //!
 //! `specs/rfcNNNN.toml` lists the requirements ([`registry`]); a line comment `req: ID` cites one where it is obeyed
 //! or proven ([`citation`]). This module joins the two. An unknown id or a malformed entry fails; a requirement with
-//! neither code nor exception does not: those are the to-do list, printed last. `specs/snapshot.txt` is committed,
-//! so that a lost citation shows in a diff.
+//! neither code nor exception does not, nor one that a client can break without a case on the wire: those are the
+//! to-do list, printed last. `specs/snapshot.txt` is committed, so that a lost citation shows in a diff.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -56,7 +56,9 @@ struct Coverage {
 struct Entry {
     requirement: Requirement,
     implemented: bool,
+    /// Also by a case on the wire.
     tested: bool,
+    wired: bool,
 }
 
 impl Coverage {
@@ -64,7 +66,7 @@ impl Coverage {
         let mut entries: BTreeMap<_, _> = requirements
             .into_iter()
             .map(|requirement| {
-                let entry = Entry { requirement, implemented: false, tested: false };
+                let entry = Entry { requirement, implemented: false, tested: false, wired: false };
                 (entry.requirement.id.clone(), entry)
             })
             .collect();
@@ -73,34 +75,48 @@ impl Coverage {
             match (entries.get_mut(&citation.id), citation.kind) {
                 (Some(entry), Kind::Code) => entry.implemented = true,
                 (Some(entry), Kind::Test) => entry.tested = true,
+                (Some(entry), Kind::Wire) => {
+                    entry.tested = true;
+                    entry.wired = true;
+                }
                 (None, _) => unknown.push(format!("  {}: {}", citation.place, citation.id)),
             }
         }
         if unknown.is_empty() { Ok(Self { entries }) } else { Err(Error::UnknownIds(unknown)) }
     }
 
-    /// One line for each RFC, then what has neither code nor exception.
+    /// One line for each RFC, then what has neither code nor exception, and what lacks a case on the wire.
     fn report(&self) -> String {
-        let mut per_rfc: BTreeMap<&str, [usize; 5]> = BTreeMap::new();
+        let mut per_rfc: BTreeMap<&str, [usize; 6]> = BTreeMap::new();
         for entry in self.entries.values() {
             let counts = per_rfc.entry(entry.requirement.rfc()).or_default();
-            let facts =
-                [true, entry.implemented, entry.tested, entry.is_excepted(), entry.is_open()];
+            let facts = [
+                true,
+                entry.implemented,
+                entry.tested,
+                entry.wired,
+                entry.is_excepted(),
+                entry.is_open(),
+            ];
             for (count, fact) in counts.iter_mut().zip(facts) {
                 *count += usize::from(fact);
             }
         }
         let mut text = String::new();
-        for (rfc, [all, implemented, tested, excepted, open]) in per_rfc {
+        for (rfc, [all, implemented, tested, wired, excepted, open]) in per_rfc {
             let _ = writeln!(
                 text,
                 "RFC {rfc}: {all} requirements, {implemented} implemented, {tested} tested, \
-                 {excepted} excepted, {open} open"
+                 {wired} on the wire, {excepted} excepted, {open} open"
             );
         }
         for entry in self.entries.values().filter(|entry| entry.is_open()) {
             let Requirement { id, level, rule, .. } = &entry.requirement;
             let _ = writeln!(text, "open: {id} ({level}): {rule}");
+        }
+        for entry in self.entries.values().filter(|entry| entry.lacks_wire()) {
+            let Requirement { id, level, rule, .. } = &entry.requirement;
+            let _ = writeln!(text, "not on the wire: {id} ({level}): {rule}");
         }
         text
     }
@@ -112,6 +128,7 @@ impl Coverage {
             let facts = [
                 (entry.implemented, "code"),
                 (entry.tested, "test"),
+                (entry.wired, "wire"),
                 (entry.is_excepted(), "exception"),
                 (entry.is_open(), "open"),
             ];
@@ -129,6 +146,10 @@ impl Entry {
 
     fn is_open(&self) -> bool {
         !self.implemented && !self.is_excepted()
+    }
+
+    fn lacks_wire(&self) -> bool {
+        !self.wired && self.requirement.needs_wire()
     }
 }
 
@@ -161,6 +182,25 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_of_clients_without_a_case_on_the_wire_is_told() {
+        let file = "[[requirement]]\nid = \"9114-6-a\"\nsection = \"6\"\nlevel = \"MUST\"\nrule = \"a rule\"\n\
+                    breach = \"H3_ID_ERROR\"\n";
+        let report = |kinds: &[Kind]| {
+            let requirements = registry::parse("9114", file).unwrap();
+            let citations: Vec<_> = kinds.iter().map(|&kind| citation("9114-6-a", kind)).collect();
+            Coverage::join(requirements, &citations).unwrap().report()
+        };
+        assert!(
+            report(&[Kind::Code, Kind::Test])
+                .ends_with("not on the wire: 9114-6-a (MUST): a rule\n")
+        );
+        assert_eq!(
+            report(&[Kind::Code, Kind::Wire]),
+            "RFC 9114: 1 requirements, 1 implemented, 1 tested, 1 on the wire, 0 excepted, 0 open\n"
+        );
+    }
+
+    #[test]
     fn code_test_exception_and_silence_are_told_apart() {
         let requirements = vec![
             requirement("9114-6.2.1-both", None),
@@ -183,7 +223,7 @@ mod tests {
         );
         assert_eq!(
             coverage.report(),
-            "RFC 9114: 4 requirements, 1 implemented, 2 tested, 1 excepted, 2 open\n\
+            "RFC 9114: 4 requirements, 1 implemented, 2 tested, 0 on the wire, 1 excepted, 2 open\n\
              open: 9114-6.2.1-silent (MUST): a rule\n\
              open: 9114-6.2.1-tested-only (MUST): a rule\n"
         );

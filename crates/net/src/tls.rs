@@ -151,6 +151,7 @@ impl ServerTls {
             .with_no_client_auth()
             .with_cert_resolver(self.resolver.clone());
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        // req: 8470-3-server-decides
         config.max_early_data_size = 0;
         // Our order of cipher suites counts, see `provider`: most clients put AES-256-GCM first without need.
         config.ignore_client_order = true;

@@ -2,6 +2,7 @@
 //!
 //! A citation in a test proves, one in code obeys. What a test is follows from the place alone: a file under a
 //! `tests` folder or called `tests.rs`, a module file declared under `#[cfg(test)]`, or an item under that attribute.
+//! A test under `tests/e2e` proves on the wire, to a client that shares no code with the server.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,11 +17,12 @@ pub(super) struct Citation {
     pub(super) place: String,
 }
 
-/// Whether the line obeys or proves.
+/// Whether the line obeys or proves, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Code,
     Test,
+    Wire,
 }
 
 /// All citations below the named folders of `root`.
@@ -61,10 +63,15 @@ fn scan_files(files: &[(PathBuf, String)]) -> Vec<Citation> {
         let whole = path.components().any(|part| part.as_os_str() == "tests")
             || path.file_name().is_some_and(|name| name == "tests.rs")
             || path.ancestors().any(|above| test_modules.contains(&above.with_extension("")));
+        let on_wire = path.starts_with("tests/e2e");
         let regions = test_regions(text);
         for (number, line) in text.lines().enumerate() {
             let tested = whole || regions.iter().any(|region| region.contains(&number));
-            let kind = if tested { Kind::Test } else { Kind::Code };
+            let kind = match (on_wire, tested) {
+                (true, _) => Kind::Wire,
+                (false, true) => Kind::Test,
+                (false, false) => Kind::Code,
+            };
             citations.extend(ids(line).map(|id| Citation {
                 id: id.into(),
                 kind,
@@ -183,11 +190,11 @@ use x::y;
             ("crates/a/src/foo/vectors.rs", cited),
             ("crates/a/src/foo/tests.rs", cited),
             ("crates/a/tests/whole.rs", cited),
-            ("tests/e2e/test_a.py", "# req: 1-1-x\n"),
             ("crates/a/src/code.rs", cited),
+            ("tests/e2e/test_a.py", "# req: 1-1-x\n"),
         ]);
         let kinds: Vec<_> = found.into_iter().map(|(_, kind)| kind).collect();
-        assert_eq!(kinds[..6], [Kind::Test; 6]);
-        assert_eq!(kinds[6..], [Kind::Code]);
+        assert_eq!(kinds[..5], [Kind::Test; 5]);
+        assert_eq!(kinds[5..], [Kind::Code, Kind::Wire]);
     }
 }

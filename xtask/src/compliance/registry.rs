@@ -20,6 +20,8 @@ pub(super) struct Requirement {
     breach: Option<String>,
     /// Why there is no code for it.
     pub(super) exception: Option<String>,
+    /// Why no client can break it against a server, so that there is no case on the wire.
+    unwired: Option<String>,
 }
 
 /// How strongly the RFC asks (RFC 2119).
@@ -141,10 +143,17 @@ impl Requirement {
         }
         let blank =
             |text: &Option<String>| text.as_ref().is_some_and(|text| text.trim().is_empty());
-        if self.rule.trim().is_empty() || blank(&self.breach) || blank(&self.exception) {
-            return Some("`rule`, `breach` and `exception` say something when they are there");
+        let reasons = [&self.breach, &self.exception, &self.unwired];
+        if self.rule.trim().is_empty() || reasons.into_iter().any(blank) {
+            return Some("every text says something when it is there");
         }
         None
+    }
+
+    /// A client can break it, and the server has to answer with a code: there has to be a case on the wire.
+    pub(super) fn needs_wire(&self) -> bool {
+        let is_must = matches!(self.level, Level::Must | Level::MustNot);
+        is_must && self.breach.is_some() && self.exception.is_none() && self.unwired.is_none()
     }
 }
 
@@ -178,6 +187,7 @@ mod tests {
                 rule: "SETTINGS is the first frame on a control stream".into(),
                 breach: Some("H3_MISSING_SETTINGS".into()),
                 exception: None,
+                unwired: None,
             }]
         );
     }
@@ -206,8 +216,17 @@ mod tests {
     fn an_exception_without_a_reason_is_refused() {
         assert!(
             fault("breach = \"H3_MISSING_SETTINGS\"", "exception = \" \"")
-                .contains("say something")
+                .contains("says something")
         );
+    }
+
+    #[test]
+    fn a_rule_with_a_code_needs_the_wire_unless_a_reason_says_not() {
+        let needs = |text: &str| parse("9114", text).unwrap().remove(0).needs_wire();
+        assert!(needs(ENTRY));
+        assert!(!needs(&ENTRY.replace("breach", "exception")));
+        assert!(!needs(&ENTRY.replace("MUST", "SHOULD")));
+        assert!(!needs(&format!("{ENTRY}unwired = \"only a server sends it\"\n")));
     }
 
     #[test]

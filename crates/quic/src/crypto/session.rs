@@ -12,7 +12,7 @@ use rustls::{
     quic::{Connection, KeyChange, Secrets, Suite, Version},
 };
 
-use super::{Level, PacketObserver, keys, keys::Observer, retry};
+use super::{Level, PacketObserver, hello, keys, keys::Observer, retry};
 
 /// What a handshake has settled so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(super) struct TlsSession {
     next: Option<Secrets>,
     /// The engine has been told that there is data of the handshake.
     announced: bool,
+    /// A server's look at the ClientHello.
+    hello: Option<hello::Watch>,
     observer: Observer,
 }
 
@@ -44,7 +46,8 @@ impl TlsSession {
         observer: Option<Box<dyn PacketObserver>>,
     ) -> Self {
         let observer = observer.map(Arc::from);
-        Self { tls, version, initial, next: None, announced: false, observer }
+        let hello = matches!(tls, Connection::Server(_)).then(hello::Watch::default);
+        Self { tls, version, initial, next: None, announced: false, hello, observer }
     }
 
     /// rustls has no signal for it: a server knows the ClientHello, a client the ServerHello, from
@@ -126,6 +129,9 @@ impl Session for TlsSession {
             frame: None,
             reason: error.to_string(),
         })?;
+        if let Some(hello) = &mut self.hello {
+            hello.read(buf).map_err(missing_parameters)?;
+        }
         let news = !self.announced && self.has_data();
         self.announced |= news;
         Ok(news)
@@ -171,5 +177,14 @@ impl Session for TlsSession {
             .export_keying_material(output, label, Some(context))
             .map(|_| ())
             .map_err(|_| ExportKeyingMaterialError)
+    }
+}
+
+// req: 9001-8.2-extension
+fn missing_parameters(_: hello::NoParameters) -> TransportError {
+    TransportError {
+        code: TransportErrorCode::crypto(rustls::AlertDescription::MissingExtension.into()),
+        frame: None,
+        reason: "the ClientHello has no quic_transport_parameters of version 1".into(),
     }
 }
