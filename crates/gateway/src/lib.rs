@@ -34,6 +34,7 @@ use tower_service::Service;
 
 pub mod access_log;
 mod body;
+pub mod config;
 mod error;
 pub mod handler;
 pub mod middleware;

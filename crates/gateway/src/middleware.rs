@@ -25,7 +25,7 @@ pub trait Middleware {
 /// Which middleware, and how.
 #[derive(Clone, Debug)]
 pub enum Config {
-    /// Response fields that every answer of the route carries.
+    /// Fields of requests and responses, set or removed.
     Headers(headers::Config),
 }
 

@@ -49,7 +49,9 @@ fn config() -> Config {
         route::Config::new(path, handler)
     };
     let server = (SERVER, HeaderValue::from_static("test"));
-    let named = middleware::Config::Headers(middleware::headers::Config { set: vec![server] });
+    let response = middleware::headers::Edit { set: vec![server], remove: vec![] };
+    let named = middleware::headers::Config { response, ..Default::default() };
+    let named = middleware::Config::Headers(named);
     Config {
         routes: vec![
             route("/a/*", respond("a prefix")),

@@ -31,6 +31,7 @@ pub mod body;
 mod content;
 mod context;
 mod counters;
+pub mod quic;
 pub mod server;
 mod service;
 mod shutdown;

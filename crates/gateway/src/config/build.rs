@@ -1,0 +1,191 @@
+//! From what a file means to what is served: directories and certificates are opened here.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use sterna_net::{Protocol, ServerTls};
+
+use super::Model;
+use super::problem::{Mistake, Place, Problems};
+use super::setting::{FilePath, Several};
+use super::site::{Edit, Respond, Route, Site, Version};
+use super::tls::Tls;
+use crate::handler::{self, files, respond};
+use crate::middleware::{self, headers};
+use crate::route::{self, Conditions, Pattern, host};
+
+/// A configuration that can be served.
+#[derive(Debug)]
+pub struct Built {
+    /// What it was built from.
+    pub model: Model,
+    /// What answers requests.
+    pub gateway: crate::Config,
+    /// The endpoint.
+    pub server: sterna_net::server::Config,
+    /// The certificate of each site.
+    pub certificates: Vec<Certificate>,
+}
+
+/// The hosts of a site, and what it shows them.
+#[derive(Debug)]
+pub struct Certificate {
+    /// For whom.
+    pub hosts: Vec<host::Pattern>,
+    /// Its file and what was read from it, or `None` for the local authority.
+    pub tls: Option<(PathBuf, ServerTls)>,
+}
+
+impl Model {
+    /// Opens what it names; what cannot be opened is added to `problems`.
+    pub(super) fn build(self, problems: &mut Problems) -> Option<Built> {
+        let (mut routes, mut certificates) = (Vec::new(), Vec::new());
+        for site in &self.site {
+            let (built, certificate) = self.build_site(site, problems);
+            routes.extend(built);
+            certificates.push(certificate);
+        }
+        problems.is_empty().then(|| Built {
+            gateway: crate::Config { routes },
+            server: self.server(),
+            certificates,
+            model: self,
+        })
+    }
+
+    fn build_site(
+        &self,
+        site: &Site,
+        problems: &mut Problems,
+    ) -> (Vec<route::Config>, Certificate) {
+        let headers = headers::Config {
+            request: self.defaults.request_headers.build().then(&site.request_headers.build()),
+            response: self.defaults.response_headers.build().then(&site.response_headers.build()),
+        };
+        let mut routes = Vec::new();
+        let place = site.at.key("root");
+        if let Some(handler) =
+            build_handler(site.root.as_ref(), site.respond.as_ref(), place, problems)
+        {
+            let rest = route::Config::new(Pattern::any(), handler);
+            routes.push(route::Config { middleware: build_headers(&headers), ..rest });
+        }
+        for route in &site.route {
+            routes.extend(route.build(&headers, problems));
+        }
+        let routes = site.host.0.iter().flat_map(|host| {
+            let of_host =
+                |route: &route::Config| route::Config { host: host.clone(), ..route.clone() };
+            routes.iter().map(of_host).collect::<Vec<_>>()
+        });
+        let tls = site.tls.as_ref().or(self.defaults.tls.as_ref());
+        let tls = tls.and_then(|tls| tls.build(problems));
+        (routes.collect(), Certificate { hosts: site.host.0.clone(), tls })
+    }
+}
+
+impl Route {
+    fn build(&self, outer: &headers::Config, problems: &mut Problems) -> Vec<route::Config> {
+        let place = self.at.key("root");
+        let handler = build_handler(self.root.as_ref(), self.respond.as_ref(), place, problems);
+        let Some(handler) = handler else { return Vec::new() };
+        let headers = headers::Config {
+            request: outer.request.then(&self.request_headers.build()),
+            response: outer.response.then(&self.response_headers.build()),
+        };
+        let build = |path: &Pattern| route::Config {
+            conditions: self.conditions(),
+            middleware: build_headers(&headers),
+            ..route::Config::new(path.clone(), handler.clone())
+        };
+        self.path.0.iter().map(build).collect()
+    }
+
+    /// What must hold beside host and path.
+    pub(super) fn conditions(&self) -> Conditions {
+        let header = |(name, wanted): (&String, &super::site::WantedValue)| {
+            Some((HeaderName::try_from(name).ok()?, wanted.0.clone()))
+        };
+        Conditions {
+            methods: listed(self.method.as_ref(), |method| method.0.clone()),
+            headers: self.header.iter().filter_map(header).collect(),
+            query: self.query.iter().map(|(key, wanted)| (key.clone(), wanted.0.clone())).collect(),
+            clients: listed(self.client.as_ref(), |network| *network),
+            protocols: listed(self.protocol.as_ref(), |version| match version {
+                Version::Http1 => Protocol::Http1,
+                Version::Http2 => Protocol::Http2,
+                Version::Http3 => Protocol::Http3,
+            }),
+        }
+    }
+}
+
+fn listed<T, U>(several: Option<&Several<T>>, of: impl Fn(&T) -> U) -> Vec<U> {
+    several.map_or_else(Vec::new, |several| several.0.iter().map(of).collect())
+}
+
+fn build_handler(
+    root: Option<&FilePath>,
+    respond: Option<&Respond>,
+    place: &Place,
+    problems: &mut Problems,
+) -> Option<handler::Config> {
+    if let Some(FilePath(path)) = root {
+        return match files::Root::open(path) {
+            Ok(root) => Some(handler::Config::Files(files::Config { root })),
+            Err(error) => {
+                problems.add(place, unusable(&error));
+                None
+            }
+        };
+    }
+    let Respond(answer) = respond?;
+    Some(handler::Config::Respond(respond::Config {
+        status: answer.status.0,
+        content_type: answer.content_type.0.clone(),
+        content: Bytes::from(answer.body.text.clone()),
+    }))
+}
+
+fn build_headers(headers: &headers::Config) -> Vec<middleware::Config> {
+    let is_empty = headers.request.is_empty() && headers.response.is_empty();
+    if is_empty { Vec::new() } else { vec![middleware::Config::Headers(headers.clone())] }
+}
+
+impl Edit {
+    /// What was checked before: a name or a value that is none is left out.
+    fn build(&self) -> headers::Edit {
+        let field = |(name, value): (&String, &super::Text)| {
+            Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(&value.text).ok()?))
+        };
+        headers::Edit {
+            set: self.set.iter().filter_map(field).collect(),
+            remove: self.remove.iter().map(|name| name.0.clone()).collect(),
+        }
+    }
+}
+
+impl Tls {
+    fn build(&self, problems: &mut Problems) -> Option<(PathBuf, ServerTls)> {
+        match ServerTls::from_pem_files(&self.cert.0, &self.key.0) {
+            Ok(tls) => Some((self.cert.0.clone(), tls)),
+            Err(error) => {
+                problems.add(self.at.key("cert"), unusable(&error));
+                None
+            }
+        }
+    }
+}
+
+/// What a layer below refused, with its causes.
+fn unusable(error: &dyn std::error::Error) -> Mistake {
+    let mut what = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        what.push_str(": ");
+        what.push_str(&error.to_string());
+        cause = error.source();
+    }
+    Mistake::Unusable(what)
+}

@@ -1,0 +1,257 @@
+//! Sites and their routes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use serde::Serialize;
+
+use super::problem::{Mistake, Problems};
+use super::setting::{FilePath, Setting, Several, choice, section, type_mistake, word};
+use super::shape::Shape;
+use super::tls::Tls;
+use super::value::{Kind, Text, Value};
+use crate::route::condition::{Network, Wanted};
+use crate::route::{self, host};
+
+section! {
+    /// What every site has that does not say otherwise. Fields of a site are set after these.
+    pub struct Defaults {
+        /// The certificate of sites without one.
+        pub tls: Option<Tls>,
+        /// Changes of the fields of every request.
+        pub request_headers: Edit,
+        /// Changes of the fields of every response.
+        pub response_headers: Edit,
+    }
+}
+
+section! {
+    /// What is served under a host. The most specific host wins: an exact name, then a wildcard, then `*`; a request
+    /// never leaves the site of its host.
+    ///
+    /// `root` or `respond` answers what no route of the site takes; one of them or a route must be there.
+    pub struct Site {
+        /// The hosts, without a port. A wildcard stands for one label.
+        pub host: Several<host::Pattern> = Several(vec![host::Pattern::Any]),
+        /// Its certificate.
+        pub tls: Option<Tls>,
+        /// Serves the files of this directory; hidden files are not among them.
+        pub root: Option<FilePath>,
+        /// Answers every request with this: a text, or a table.
+        pub respond: Option<Respond>,
+        /// Changes of the fields of requests, before the handler sees them.
+        pub request_headers: Edit,
+        /// Changes of the fields of responses, whoever made them.
+        pub response_headers: Edit,
+        /// Routes, in any order: the most specific wins.
+        pub route: Vec<Route>,
+    }
+}
+
+section! {
+    /// What is served for some paths of a site. `root` or `respond` answers; all conditions that are written must hold.
+    ///
+    /// The most specific path wins. From the left, at the first segment where two paths differ, a literal one beats a
+    /// parameter, and a parameter beats the star. Among routes of the same path the one with more conditions wins; then
+    /// `method` counts more than `header`, and that more than `query`, `client` and `protocol`, in this order.
+    pub struct Route {
+        /// The paths: `/about`, `/assets/*` for everything below, `/users/{id}` with any segment in place of the
+        /// parameter. Compared as they are sent, without decoding.
+        pub path: Several<route::Pattern>,
+        /// The method is one of these.
+        pub method: Option<Several<MethodName>>,
+        /// Each of these fields says this; `*` takes any value.
+        pub header: BTreeMap<String, WantedValue>,
+        /// Each of these keys of the query says this, as it is sent; `*` takes any value.
+        pub query: BTreeMap<String, WantedValue>,
+        /// The client's address is in one of these networks.
+        pub client: Option<Several<Network>>,
+        /// The version of HTTP is one of these.
+        pub protocol: Option<Several<Version>>,
+        /// Serves the files of this directory, under the whole path of the request.
+        pub root: Option<FilePath>,
+        /// Answers every request with this: a text, or a table.
+        pub respond: Option<Respond>,
+        /// Changes of the fields of requests, after those of the site.
+        pub request_headers: Edit,
+        /// Changes of the fields of responses; they have the last word over those of the site.
+        pub response_headers: Edit,
+    }
+}
+
+section! {
+    /// Changes of header fields, such as `{ set = { x-frame-options = "DENY" }, remove = ["server"] }`.
+    pub struct Edit {
+        /// Fields to set; each replaces what was there under its name.
+        pub set: BTreeMap<String, Text>,
+        /// Fields to take out.
+        pub remove: Vec<FieldName>,
+    }
+}
+
+section! {
+    /// A fixed answer, where a text alone is not enough.
+    pub struct Answer {
+        /// The status.
+        pub status: Status = Status(StatusCode::OK),
+        /// The content.
+        pub body: Text = Text { text: String::new(), written: None },
+        /// Its media type.
+        pub content_type: MediaType = MediaType(HeaderValue::from_static("text/plain; charset=utf-8")),
+    }
+}
+
+/// A fixed answer: a text, or a table.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Respond(pub Answer);
+
+impl Setting for Respond {
+    fn read(value: &Value, problems: &mut Problems) -> Option<Self> {
+        match &value.kind {
+            Kind::Table(_) => Answer::read(value, problems).map(Self),
+            Kind::Text(text) => {
+                let mut answer = Answer::missing()?;
+                answer.body = text.clone();
+                Some(Self(answer))
+            }
+            _ => type_mistake(value, "a string or a table", problems),
+        }
+    }
+
+    fn shape() -> Shape {
+        Shape::Either(vec![Text::shape(), Answer::shape()])
+    }
+}
+
+/// A status that can end a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status(pub StatusCode);
+
+impl Serialize for Status {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u16(self.0.as_u16())
+    }
+}
+
+impl Setting for Status {
+    fn read(value: &Value, problems: &mut Problems) -> Option<Self> {
+        let Kind::Integer(number) = value.kind else {
+            return type_mistake(value, "an integer", problems);
+        };
+        let (least, most) = STATUS;
+        let code = u16::try_from(number).ok().filter(|_| (least..=most).contains(&number));
+        let status = code.and_then(|code| StatusCode::from_u16(code).ok()).map(Self);
+        if status.is_none() {
+            problems.add(&value.place, Mistake::Range { read: number, least, most });
+        }
+        status
+    }
+
+    fn shape() -> Shape {
+        Shape::Integer { least: STATUS.0, most: STATUS.1 }
+    }
+}
+
+/// Final ones: those below announce another (RFC 9110 §15.2).
+const STATUS: (i64, i64) = (200, 599);
+
+/// The name of a method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MethodName(pub Method);
+
+impl FromStr for MethodName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_upper = text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+        let method = Method::from_bytes(text.as_bytes()).ok().filter(|_| is_upper);
+        method.map(Self).ok_or("is not a method: write it in capitals, such as `GET`")
+    }
+}
+
+/// The name of a header field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldName(pub HeaderName);
+
+impl FromStr for FieldName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self).map_err(|_| "is not the name of a header field")
+    }
+}
+
+/// A media type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaType(pub HeaderValue);
+
+impl FromStr for MediaType {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let value = text.contains('/').then(|| HeaderValue::from_str(text).ok()).flatten();
+        value.map(Self).ok_or("is not a media type such as `text/html; charset=utf-8`")
+    }
+}
+
+/// What a field or a key of the query must say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedValue(pub Wanted);
+
+impl FromStr for WantedValue {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(match text {
+            "*" => Wanted::Present,
+            value => Wanted::Equal(value.to_owned()),
+        }))
+    }
+}
+
+impl fmt::Display for MethodName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for FieldName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for MediaType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.to_str().unwrap_or_default())
+    }
+}
+
+impl fmt::Display for WantedValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+choice! {
+    /// A version of HTTP.
+    pub enum Version {
+        /// HTTP/1.1 and HTTP/1.0.
+        Http1 = "HTTP/1.1",
+        /// HTTP/2.
+        Http2 = "HTTP/2",
+        /// HTTP/3.
+        Http3 = "HTTP/3",
+    }
+}
+
+word!(host::Pattern, "host", ["example.com", "*.example.com", "*"]);
+word!(route::Pattern, "path", ["/about", "/assets/*", "/users/{id}"]);
+word!(Network, "network", ["192.0.2.0/24", "2001:db8::/32", "192.0.2.7"]);
+word!(MethodName, "method", ["GET", "POST"]);
+word!(FieldName, "header field", ["server"]);
+word!(MediaType, "media type", ["text/html; charset=utf-8"]);
+word!(WantedValue, "value", ["beta", "*"]);
