@@ -13,7 +13,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
@@ -33,6 +33,10 @@ pub(crate) struct Upload {
 
 struct Slot {
     chunks: VecDeque<Bytes>,
+    /// Behind `chunks`: small pieces, copied. Each as a chunk of its own would cost far more than it counts, and keep
+    /// the datagram alive that it came in.
+    gathered: BytesMut,
+    /// Of both.
     bytes: usize,
     taken: u64,
     /// Held back until the end says that the message is valid.
@@ -71,6 +75,7 @@ impl Upload {
     ) -> Self {
         let slot = Slot {
             chunks: VecDeque::new(),
+            gathered: BytesMut::new(),
             bytes: 0,
             taken: 0,
             trailers: None,
@@ -89,10 +94,9 @@ impl Upload {
         if matches!(slot.reader, Reader::Gone) || data.is_empty() {
             return;
         }
-        slot.bytes += data.len();
         self.budget.waiting.fetch_add(data.len(), Ordering::Relaxed);
         self.counters.queued_upload_bytes.add(data.len() as u64);
-        slot.chunks.push_back(data);
+        slot.push(data);
         slot.wake_reader();
     }
 
@@ -144,8 +148,7 @@ impl Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let mut slot = lock(&self.slot);
-        if let Some(data) = slot.chunks.pop_front() {
-            slot.bytes -= data.len();
+        if let Some(data) = slot.pop() {
             slot.taken += data.len() as u64;
             slot.reader = Reader::Present;
             self.release(data.len());
@@ -181,7 +184,7 @@ impl Upload {
 
     pub(super) fn is_end_stream(&self) -> bool {
         let slot = lock(&self.slot);
-        slot.chunks.is_empty() && matches!(slot.end, End::Clean | End::Told)
+        slot.bytes == 0 && matches!(slot.end, End::Clean | End::Told)
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
@@ -209,6 +212,7 @@ impl Upload {
     fn clear(&self, slot: &mut Slot) {
         self.release(slot.bytes);
         slot.chunks.clear();
+        slot.gathered = BytesMut::new();
         slot.bytes = 0;
     }
 
@@ -246,6 +250,37 @@ impl Budget {
 }
 
 impl Slot {
+    fn push(&mut self, data: Bytes) {
+        let is_empty = self.bytes == 0;
+        self.bytes += data.len();
+        // What comes into an empty slot is taken at once, as a rule.
+        if data.len() < MIN_CHUNK && !is_empty {
+            if self.gathered.len() + data.len() > MAX_GATHERED {
+                self.seal();
+            }
+            self.gathered.extend_from_slice(&data);
+        } else {
+            self.seal();
+            self.chunks.push_back(data);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        if self.chunks.is_empty() {
+            self.seal();
+        }
+        let data = self.chunks.pop_front()?;
+        self.bytes -= data.len();
+        Some(data)
+    }
+
+    /// What was gathered is a chunk now.
+    fn seal(&mut self) {
+        if !self.gathered.is_empty() {
+            self.chunks.push_back(std::mem::take(&mut self.gathered).freeze());
+        }
+    }
+
     fn wake_reader(&mut self) {
         if let Reader::Waiting(_) = self.reader
             && let Reader::Waiting(waker) = std::mem::replace(&mut self.reader, Reader::Present)
@@ -254,6 +289,12 @@ impl Slot {
         }
     }
 }
+
+/// A piece from this size on stays where it is, in bytes.
+const MIN_CHUNK: usize = 512;
+
+/// Small pieces gather to chunks of this size, in bytes.
+const MAX_GATHERED: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -64,7 +64,7 @@ fn full_slot_asks_for_more_only_when_half_is_taken() {
     world.push("h");
     assert!(world.upload.is_full());
     assert_eq!((world.read(), world.connection.value()), (Some("abcd".into()), 1));
-    assert_eq!((world.read(), world.connection.value()), (Some("efg".into()), 1), "once");
+    assert_eq!((world.read(), world.connection.value()), (Some("efgh".into()), 1), "once");
 }
 
 #[test]
@@ -82,6 +82,30 @@ fn reader_that_waits_is_woken_once_by_data_and_once_by_the_end() {
     world.upload.finish();
     assert_eq!((world.reader.value(), world.read()), (2, Some("end".into())));
     assert!(world.upload.is_end_stream());
+}
+
+#[test]
+fn pieces_of_a_byte_are_gathered_and_stay_in_order() {
+    let world = world(1 << 20);
+    let content: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
+    for byte in content.chunks(1) {
+        world.upload.push(Bytes::copy_from_slice(byte));
+    }
+    let large = Bytes::from(vec![7; MIN_CHUNK]);
+    world.upload.push(large.clone());
+    world.upload.push(Bytes::from_static(b"end"));
+    world.upload.finish();
+    let chunks = world.upload.slot.lock().unwrap().chunks.len();
+    assert!(chunks < 10, "{chunks} chunks for 100,000 pieces");
+    let mut read = Vec::new();
+    let mut cx = Context::from_waker(Waker::noop());
+    while let Poll::Ready(Some(Ok(frame))) = world.upload.poll_frame(&mut cx) {
+        let data = frame.into_data().unwrap();
+        assert!(data.len() != MIN_CHUNK || data.as_ptr() == large.as_ptr(), "copied");
+        read.extend_from_slice(&data);
+    }
+    assert_eq!(read, [&content[..], &large, b"end"].concat());
+    assert_eq!(world.counters.queued_upload_bytes.value(), 0);
 }
 
 #[test]
