@@ -114,6 +114,8 @@ pub(crate) struct Shared {
     pub(crate) closed: Option<CloseReason>,
     /// The server's SETTINGS arrived.
     pub(crate) settings: bool,
+    /// The server's unidirectional streams are not read: it gets no more credit for them.
+    pub(crate) deaf: bool,
     actions: VecDeque<Action>,
     /// Responses that are not read.
     paused: Vec<Ticket>,
@@ -404,6 +406,9 @@ impl State {
         let http = self.http.as_mut().expect("open");
         for (&id, stream) in &mut self.streams {
             if stream.ticket.is_some_and(|ticket| shared.paused.contains(&ticket)) {
+                continue;
+            }
+            if shared.deaf && stream.ticket.is_none() {
                 continue;
             }
             while !stream.read_over {

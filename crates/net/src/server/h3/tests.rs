@@ -273,6 +273,30 @@ fn cancelled_requests_leave_nothing_behind() {
 }
 
 #[test]
+fn client_that_takes_no_instructions_but_resets_on_is_closed_for_the_load() {
+    let mut config = Config::default();
+    config.h3.reset_budget = 100_000;
+    let transport = sterna_quic::Config { stream_window: 256, ..Default::default() };
+    let mut world = World::with_client(1, Link::default(), config, transport, service());
+    world.client.shared().deaf = true;
+    let mut most = 0;
+    // Each costs a Stream Cancellation of three bytes, for which there is no credit.
+    for _ in 0..80 {
+        for _ in 0..100 {
+            let ticket = world.client.raw(&b"\x01"[..], false);
+            world.client.act(Action::Cancel { ticket, code: 0x10c });
+        }
+        world.network.run_for(Duration::from_millis(100));
+        most = most.max(world.counters().queued_response_bytes);
+    }
+    assert!((15_000..=16 * 1024).contains(&most), "{most} bytes were queued");
+    let closed = world.client.shared().closed.clone();
+    assert!(matches!(closed, Some(CloseReason::Application { code: 0x107, .. })), "{closed:?}");
+    let counters = world.counters();
+    assert_eq!((counters.queued_response_bytes, counters.protocol_errors), (0, 1));
+}
+
+#[test]
 fn stream_limit_doubles_for_a_client_whose_requests_were_answered() {
     let mut world = World::new(1, Link::default(), Config::default(), service());
     let uploads: Vec<_> = (0..190).map(|_| world.client.start_post("/count")).collect();

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use sterna_h3::{Command, StreamId};
+use sterna_h3::{Code, Command, StreamId};
 
 use super::{
     super::{outgoing::Progress, schedule::Entry},
@@ -155,11 +155,21 @@ impl<S: HttpService> Connection<S> {
     }
 
     /// Control, encoder and decoder streams go before everything: responses wait for what they carry.
+    ///
+    /// A client that gives no credit for them while it goes on with requests and resets would have us queue without end.
     fn send_own(&mut self, quic: &mut sterna_quic::Connection, now: Instant) {
+        let mut waiting = 0;
         for (id, own) in &mut self.own {
             if own.has_work() {
                 own.write(quic, quic_id(*id), usize::MAX, now);
+                waiting += own.bytes();
             }
+        }
+        if waiting > MAX_WAITING_INSTRUCTIONS {
+            self.dispatch.counters.protocol_errors.increment();
+            let reason = b"no credit for the streams that requests and resets need";
+            quic.close(Code::ExcessiveLoad.value(), reason);
+            self.lost();
         }
     }
 }
@@ -175,6 +185,10 @@ fn budget(quic: &sterna_quic::Connection) -> usize {
 
 /// The share of one stream before the next one of its urgency: about one batch of segments for the kernel.
 const QUANTUM: usize = 64 * 1024;
+
+/// Instructions of QPACK and control frames that may wait for the client's credit, in bytes. Those of 1,800 requests at the
+/// least, when a client has reason not to take more than it has room for: the connection's window is full of content.
+const MAX_WAITING_INSTRUCTIONS: usize = 16 * 1024;
 
 /// A response's body is asked for more when less than this waits.
 const LOW_MARK: usize = 32 * 1024;
