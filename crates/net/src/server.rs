@@ -142,7 +142,11 @@ fn quic_config(tls: &ServerTls, config: &Config) -> Result<ServerConfig, BindErr
 }
 
 fn runtime() -> Result<Runtime, BindError> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(BindError::Runtime)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()
+        .map_err(BindError::Runtime)
 }
 
 /// A server whose sockets are bound: connections wait in the kernel until it serves.
@@ -220,6 +224,11 @@ impl fmt::Debug for Bound {
         f.debug_struct("Bound").field("addresses", &self.addresses).finish_non_exhaustive()
     }
 }
+
+/// Threads of one worker for what waits: files that are not in memory, names, an application's own work. More of it
+/// queues. Without a bound of ours a disk that stands still would grow 512 threads for each worker, and none of them
+/// would make it any faster.
+const BLOCKING_THREADS: usize = 16;
 
 /// How many workers without a choice: what the scheduler lets this process use.
 fn default_workers() -> usize {
