@@ -5,7 +5,7 @@
 //! line is dropped and counted. What a line holds is in [`entry`].
 
 mod entry;
-mod timestamp;
+pub(crate) mod timestamp;
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::access_log::Entry;
-use crate::handler::files::{FileStream, ReadError};
+use crate::handler::files::{FileStream, MultipartStream, ReadError};
 
 /// The body of a response of the gateway.
 #[derive(Debug, Default)]
@@ -24,6 +24,7 @@ enum Content {
     /// In memory.
     Full(Bytes),
     File(Box<FileStream>),
+    Multipart(Box<MultipartStream>),
     /// Broken off, with more announced than was sent.
     Broken,
 }
@@ -45,12 +46,17 @@ impl Body {
         Self { content: Content::File(Box::new(stream)), entry: None }
     }
 
+    pub(crate) fn multipart(stream: MultipartStream) -> Self {
+        Self { content: Content::Multipart(Box::new(stream)), entry: None }
+    }
+
     /// How many bytes are still to be sent.
     pub fn len(&self) -> u64 {
         match &self.content {
             Content::Empty | Content::Broken => 0,
             Content::Full(bytes) => bytes.len() as u64,
             Content::File(stream) => stream.remaining(),
+            Content::Multipart(stream) => stream.remaining(),
         }
     }
 
@@ -64,7 +70,7 @@ impl Body {
         match self.content {
             Content::Empty => Some(Bytes::new()),
             Content::Full(bytes) => Some(bytes),
-            Content::File(_) | Content::Broken => None,
+            Content::File(_) | Content::Multipart(_) | Content::Broken => None,
         }
     }
 
@@ -86,6 +92,7 @@ impl http_body::Body for Body {
             Content::Empty | Content::Broken => None,
             Content::Full(bytes) => Some(Ok(std::mem::take(bytes))),
             Content::File(stream) => ready!(stream.poll_chunk(context)),
+            Content::Multipart(stream) => ready!(stream.poll_chunk(context)),
         };
         match (&chunk, &self.content) {
             (Some(Err(_)), _) => self.content = Content::Broken,
@@ -106,6 +113,7 @@ impl http_body::Body for Body {
             Content::Empty => true,
             Content::Full(_) | Content::Broken => false,
             Content::File(stream) => stream.remaining() == 0,
+            Content::Multipart(stream) => stream.remaining() == 0,
         }
     }
 

@@ -18,6 +18,15 @@ pub(crate) struct Args {
     #[arg(default_value = ".", value_name = "DIR")]
     directory: PathBuf,
 
+    /// Answer with `index.html` where there is no file, for applications that read their own path. Not
+    /// for names with an ending, unless the client asks for HTML.
+    #[arg(long)]
+    spa: bool,
+
+    /// List directories that have no index.
+    #[arg(long)]
+    listing: bool,
+
     /// Certificate chain (PEM, leaf first). Default: one from a local certificate authority, which is
     /// made when it is first needed.
     #[arg(long, value_name = "FILE", requires = "key")]
@@ -39,8 +48,12 @@ impl Args {
             _ => Source::LocalCa,
         };
         let certificate = certificate.load(&self.serve.listen)?;
-        let route =
-            route::Config::new(Pattern::any(), handler::Config::Files(files::Config { root }));
+        let files = files::Config {
+            fallback: self.spa.then(|| "index.html".to_owned()),
+            listing: self.listing,
+            ..files::Config::new(root)
+        };
+        let route = route::Config::new(Pattern::any(), handler::Config::Files(files));
         let directory = self.directory.canonicalize().unwrap_or(self.directory);
         let what = directory.display().to_string();
         serve::serve(&self.serve, Plan { what, certificate, routes: vec![route] }, started)

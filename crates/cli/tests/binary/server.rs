@@ -118,9 +118,14 @@ impl Server {
 
     /// One HTTP/1.1 request; the whole response as text.
     pub(crate) fn fetch(&self, path: &str) -> String {
+        self.fetch_with(path, "")
+    }
+
+    /// The same with more fields, each with the end of its line.
+    pub(crate) fn fetch_with(&self, path: &str, fields: &str) -> String {
         let mut connection = self.connect();
         let request =
-            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{fields}\r\n");
         connection.write_all(request.as_bytes()).expect("sent");
         let mut response = String::new();
         connection.read_to_string(&mut response).expect("a whole response");

@@ -26,6 +26,26 @@ fn files_serves_the_directory_under_the_local_authority_and_logs_it() {
 }
 
 #[test]
+fn files_sends_parts_encoded_forms_listings_and_the_page_of_an_application() {
+    let dir = Dir::new();
+    fs::write(dir.path("site/index.html"), "app").expect("written");
+    fs::write(dir.path("site/index.html.gz"), "packed").expect("written");
+    fs::create_dir(dir.path("site/empty")).expect("created");
+    let server = dir.start(&["files", &dir.path("site"), "--spa", "--listing"]);
+    let parts = server.fetch_with("/hello.txt", "range: bytes=0-0,4-4\r\n");
+    assert!(parts.starts_with("HTTP/1.1 206"), "{parts}");
+    assert!(parts.contains("\r\ncontent-type: multipart/byteranges; boundary="), "{parts}");
+    assert!(parts.contains("Content-Range: bytes 4-4/5\r\n\r\no\r\n--"), "{parts}");
+    let packed = server.fetch_with("/", "accept-encoding: gzip\r\n");
+    assert!(packed.contains("\r\ncontent-encoding: gzip\r\n"), "{packed}");
+    assert!(packed.ends_with("\r\n\r\npacked"), "{packed}");
+    let page = server.fetch("/users/7");
+    assert!(page.starts_with("HTTP/1.1 200") && page.ends_with("\r\n\r\napp"), "{page}");
+    assert!(server.fetch("/app.js").starts_with("HTTP/1.1 404"));
+    assert!(server.fetch("/empty/").contains("<title>/empty</title>"));
+}
+
+#[test]
 fn without_a_verb_it_welcomes() {
     let dir = Dir::new();
     let server = dir.start(&[]);

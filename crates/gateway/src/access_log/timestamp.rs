@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Formats times, and remembers the last second: thousands of requests share it.
 #[derive(Debug, Default)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     second: Option<u64>,
     /// `2026-11-21T01:53:04.`
     text: Vec<u8>,
@@ -12,7 +12,7 @@ pub(super) struct Clock {
 
 impl Clock {
     /// Appends `time`, such as `2026-11-21T01:53:04.123Z`; a time before 1970 is written as 1970.
-    pub(super) fn write(&mut self, time: SystemTime, to: &mut Vec<u8>) {
+    pub(crate) fn write(&mut self, time: SystemTime, to: &mut Vec<u8>) {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         if self.second != Some(since.as_secs()) {
             self.second = Some(since.as_secs());

@@ -2,7 +2,8 @@
 //!
 //! Each request still looks at the file: one `stat` in place of open, stat, read and close, and the fields of
 //! the response are ready. What is kept is served only while the file is the one that was read, to its
-//! inode and the nanosecond of its last change, so that nobody gets what was there before.
+//! inode and the nanosecond of its last change, so that nobody gets what was there before. What would be
+//! found in its place by now (a better index, an encoded form) is looked for once a second.
 //!
 //! Two generations bound the memory: what is asked for is in the young one; when that is full, it becomes
 //! the old one, and what nobody asked for since the last time is forgotten.
@@ -10,17 +11,18 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
-use super::document::{Document, Outcome};
+use super::document::{Document, Identity, Outcome};
+use super::encoding::Accepts;
 use super::range::Part;
 use super::root::Root;
 use crate::body::Body;
 use crate::{Request, Response};
 
-/// The files that one worker keeps, by the path of the request.
+/// The files that one worker keeps, by the path of the request and the codings that it accepts.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     generations: RefCell<Generations>,
@@ -31,25 +33,37 @@ pub(super) struct Cache {
 pub(super) struct Kept {
     name: Vec<u8>,
     document: Document,
+    /// Of an encoded file: that which it was made of, with its name.
+    original: Option<(Vec<u8>, Identity)>,
     content: Bytes,
+    /// When it was found to be what its path stands for.
+    found: Instant,
 }
 
 impl Cache {
-    /// What is kept for `path`, if the file is still the same.
-    pub(super) fn find(&self, path: &str, root: &Root) -> Option<Rc<Kept>> {
-        let kept = self.generations.borrow_mut().find(path)?;
-        if root.identity(&kept.name).as_ref() == Some(kept.document.identity()) {
+    /// What is kept for `path`, if it is still the same.
+    pub(super) fn find(
+        &self,
+        accepts: Accepts,
+        path: &str,
+        root: &Root,
+        now: Instant,
+    ) -> Option<Rc<Kept>> {
+        let mut generations = self.generations.borrow_mut();
+        let kept = generations.find(accepts, path)?;
+        if kept.is_current(root, now) {
             return Some(kept);
         }
-        self.generations.borrow_mut().remove(path);
+        generations.remove_last_sought();
         None
     }
 
     /// Keeps a file that was just read, if a later change is sure to show.
-    pub(super) fn keep(&self, path: &str, kept: Kept) -> Rc<Kept> {
+    pub(super) fn keep(&self, accepts: Accepts, path: &str, kept: Kept) -> Rc<Kept> {
         let kept = Rc::new(kept);
         if kept.document.identity().is_settled(SystemTime::now()) {
-            self.generations.borrow_mut().insert(path.into(), Rc::clone(&kept));
+            let key = key(accepts, path).into_boxed_str();
+            self.generations.borrow_mut().insert(key, Rc::clone(&kept));
         }
         kept
     }
@@ -57,30 +71,50 @@ impl Cache {
 
 impl Kept {
     /// A file and all of its content.
-    pub(super) fn new(name: Vec<u8>, document: Document, content: Bytes) -> Self {
-        Self { name, document, content }
+    pub(super) fn new(
+        name: Vec<u8>,
+        document: Document,
+        original: Option<(Vec<u8>, Identity)>,
+        content: Bytes,
+    ) -> Self {
+        Self { name, document, original, content, found: Instant::now() }
+    }
+
+    /// Whether it is what a look at the file system would give, as far as one needs to know.
+    fn is_current(&self, root: &Root, now: Instant) -> bool {
+        let is = |name: &[u8], identity: &Identity| root.identity(name).as_ref() == Some(identity);
+        now.saturating_duration_since(self.found) < RECENT
+            && is(&self.name, self.document.identity())
+            && self.original.as_ref().is_none_or(|(name, identity)| is(name, identity))
     }
 
     /// What a request gets of it.
     pub(super) fn answer(&self, request: &Request) -> Response {
-        match self.document.evaluate(request) {
+        self.send(self.document.evaluate(request))
+    }
+
+    /// What the evaluation of a request came to.
+    pub(super) fn send(&self, wanted: Outcome) -> Response {
+        match wanted {
             Outcome::Answer(response) => response,
-            Outcome::Send(part) => self.send(part),
+            Outcome::Send(part) => {
+                let content = match part.and_then(Part::range) {
+                    Some(range) => self.content.slice(range),
+                    None => self.content.clone(),
+                };
+                self.document.respond(part, Body::full(content))
+            }
+            Outcome::SendParts(parts) => {
+                let body = Body::full(parts.assemble(&self.content));
+                self.document.respond_parts(parts.content_type(), parts.len(), body)
+            }
         }
     }
 
-    /// All of it, or a part.
-    pub(super) fn send(&self, part: Option<Part>) -> Response {
-        let content = match part.and_then(Part::range) {
-            Some(range) => self.content.slice(range),
-            None => self.content.clone(),
-        };
-        self.document.respond(part, Body::full(content))
-    }
-
     /// What it holds, in bytes, with what is around it.
-    fn weight(&self, path: &str) -> usize {
-        self.content.len() + self.name.len() + path.len() + OVERHEAD
+    fn weight(&self, key: &str) -> usize {
+        let original = self.original.as_ref().map_or(0, |(name, _)| name.len());
+        self.content.len() + self.name.len() + original + key.len() + OVERHEAD
     }
 }
 
@@ -89,36 +123,55 @@ struct Generations {
     young: HashMap<Box<str>, Rc<Kept>>,
     young_weight: usize,
     old: HashMap<Box<str>, Rc<Kept>>,
+    /// The key that was sought last; here so that a search allocates nothing.
+    sought: String,
 }
 
 impl Generations {
-    fn find(&mut self, path: &str) -> Option<Rc<Kept>> {
-        if let Some(kept) = self.young.get(path) {
+    fn find(&mut self, accepts: Accepts, path: &str) -> Option<Rc<Kept>> {
+        self.sought.clear();
+        self.sought.push(accepts.key());
+        self.sought.push_str(path);
+        if let Some(kept) = self.young.get(&*self.sought) {
             return Some(Rc::clone(kept));
         }
-        let (path, kept) = self.old.remove_entry(path)?;
-        self.insert(path, Rc::clone(&kept));
+        let (key, kept) = self.old.remove_entry(&*self.sought)?;
+        self.insert(key, Rc::clone(&kept));
         Some(kept)
     }
 
-    fn insert(&mut self, path: Box<str>, kept: Rc<Kept>) {
-        self.remove(&path);
-        let weight = kept.weight(&path);
+    fn insert(&mut self, key: Box<str>, kept: Rc<Kept>) {
+        self.remove(&key);
+        let weight = kept.weight(&key);
         if self.young_weight + weight > GENERATION {
             self.old = std::mem::take(&mut self.young);
             self.young_weight = 0;
         }
         self.young_weight += weight;
-        self.young.insert(path, kept);
+        self.young.insert(key, kept);
     }
 
-    fn remove(&mut self, path: &str) {
-        if let Some(kept) = self.young.remove(path) {
-            self.young_weight -= kept.weight(path);
+    fn remove_last_sought(&mut self) {
+        let sought = std::mem::take(&mut self.sought);
+        self.remove(&sought);
+        self.sought = sought;
+    }
+
+    fn remove(&mut self, key: &str) {
+        if let Some(kept) = self.young.remove(key) {
+            self.young_weight -= kept.weight(key);
         }
-        self.old.remove(path);
+        self.old.remove(key);
     }
 }
+
+/// A path and the codings accepted for it, as one text.
+fn key(accepts: Accepts, path: &str) -> String {
+    format!("{}{path}", accepts.key())
+}
+
+/// How long a path is taken to stand for the same file: what appears beside it shows after this.
+const RECENT: Duration = Duration::from_secs(1);
 
 /// How much one generation may hold, in bytes: 4 MiB, so that a worker keeps 8 MiB at most.
 const GENERATION: usize = 4 << 20;
@@ -135,13 +188,13 @@ mod tests {
     use rustix::fs::stat;
 
     use super::*;
-    use crate::handler::files::document::Identity;
+    use crate::handler::files::plain;
     use crate::handler::files::stream::CHUNK;
     use crate::handler::files::tests::Site;
 
     fn kept(path: &PathBuf, content: &str) -> Kept {
-        let document = Document::new(&stat(path).expect("there"), b"a.txt");
-        Kept::new(b"a.txt".to_vec(), document, content.to_owned().into())
+        let document = Document::new(&stat(path).expect("there"), plain(b"a.txt"));
+        Kept::new(b"a.txt".to_vec(), document, None, content.to_owned().into())
     }
 
     /// A cache that keeps `site/a.txt` under `/a`, whatever the age of the file.
@@ -152,8 +205,24 @@ mod tests {
         let file = fs::File::options().write(true).open(&path).expect("opened");
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1000)).expect("set");
         let kept = kept(&path, "0123456789");
-        cache.generations.borrow_mut().insert("/a".into(), Rc::new(kept));
+        let key = key(Accepts::default(), "/a").into();
+        cache.generations.borrow_mut().insert(key, Rc::new(kept));
         (cache, Root::open(&site.outer.join("site")).expect("opened"))
+    }
+
+    fn find(cache: &Cache, path: &str, root: &Root) -> Option<Rc<Kept>> {
+        cache.find(Accepts::default(), path, root, Instant::now())
+    }
+
+    #[test]
+    fn a_path_is_looked_up_again_after_a_second() {
+        let site = Site::new();
+        let (cache, root) = keeping(&site);
+        let found = find(&cache, "/a", &root).expect("kept").found;
+        let at = |now| cache.find(Accepts::default(), "/a", &root, now);
+        assert!(at(found + RECENT - Duration::from_nanos(1)).is_some());
+        assert!(at(found + RECENT).is_none());
+        assert!(at(found).is_none(), "it is forgotten");
     }
 
     #[test]
@@ -175,21 +244,37 @@ mod tests {
         for change in changes {
             let site = Site::new();
             let (cache, root) = keeping(&site);
-            assert_eq!(cache.find("/a", &root).expect("kept").content, "0123456789");
-            assert!(cache.find("/b", &root).is_none());
+            assert_eq!(find(&cache, "/a", &root).expect("kept").content, "0123456789");
+            assert!(find(&cache, "/b", &root).is_none());
             change(site.outer.join("site/a.txt"));
-            assert!(cache.find("/a", &root).is_none());
+            assert!(find(&cache, "/a", &root).is_none());
             assert_eq!(cache.generations.borrow().young_weight, 0, "it is forgotten");
         }
+    }
+
+    #[test]
+    fn an_encoded_file_is_found_until_its_original_changes() {
+        let site = Site::new();
+        let (cache, root) = keeping(&site);
+        let original = site.outer.join("site/docs/index.html");
+        let identity = Identity::of(&stat(&original).expect("there"));
+        let encoded = Kept {
+            original: Some((b"docs/index.html".to_vec(), identity)),
+            ..kept(&site.outer.join("site/a.txt"), "0123456789")
+        };
+        cache.generations.borrow_mut().insert("0/b".into(), Rc::new(encoded));
+        assert!(find(&cache, "/b", &root).is_some());
+        fs::write(original, "changed").expect("written");
+        assert!(find(&cache, "/b", &root).is_none());
     }
 
     #[test]
     fn a_file_that_was_changed_just_now_is_not_kept() {
         let site = Site::new();
         let cache = Cache::default();
-        cache.keep("/a", kept(&site.outer.join("site/a.txt"), "0123456789"));
+        cache.keep(Accepts::default(), "/a", kept(&site.outer.join("site/a.txt"), "0123456789"));
         let root = Root::open(&site.outer.join("site")).expect("opened");
-        assert!(cache.find("/a", &root).is_none());
+        assert!(find(&cache, "/a", &root).is_none());
         let identity = Identity::of(&stat(site.outer.join("site/a.txt")).expect("there"));
         let later = SystemTime::now() + Duration::from_secs(4);
         assert!(!identity.is_settled(SystemTime::now()) && identity.is_settled(later));
@@ -202,15 +287,16 @@ mod tests {
         let content = "x".repeat(CHUNK);
         let mut generations = Generations::default();
         for number in 0..300 {
-            generations.insert(format!("/{number}").into(), Rc::new(kept(&path, &content)));
-            generations.find("/0").expect("what is asked for stays");
+            let key = key(Accepts::default(), &format!("/{number}")).into();
+            generations.insert(key, Rc::new(kept(&path, &content)));
+            generations.find(Accepts::default(), "/0").expect("what is asked for stays");
             let held = |map: &HashMap<Box<str>, Rc<Kept>>| -> usize {
                 map.iter().map(|(path, kept)| kept.weight(path)).sum()
             };
             assert_eq!(generations.young_weight, held(&generations.young));
             assert!(generations.young_weight <= GENERATION && held(&generations.old) <= GENERATION);
         }
-        assert!(generations.find("/1").is_none(), "what nobody asks for goes");
+        assert!(generations.find(Accepts::default(), "/1").is_none(), "what nobody asks for goes");
     }
 
     #[test]

@@ -5,14 +5,15 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, LAST_MODIFIED,
-    RANGE,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
+    LAST_MODIFIED, RANGE, VARY,
 };
 use http::{HeaderValue, Method, StatusCode};
 use rustix::fs::Stat;
 
 use super::conditional::{Validators, Verdict};
-use super::content_type::content_type;
+use super::encoding::Coding;
+use super::multipart::Multipart;
 use super::range::{Part, Selection};
 use super::value;
 use crate::body::Body;
@@ -25,10 +26,22 @@ pub(super) struct Document {
     identity: Identity,
     len: u64,
     validators: Validators,
-    /// `ETag` and `Last-Modified`, which go on 304 too.
+    /// `ETag`, `Last-Modified` and `Vary`, which go on 304 too.
     validator_fields: HeaderMap,
     /// All fields of 200. A copy of the map costs two allocations; to insert one by one costs a hash for each.
     fields: HeaderMap,
+    form: Form,
+}
+
+/// In which form a file is sent.
+#[derive(Clone, Debug)]
+pub(super) struct Form {
+    /// The type of the original.
+    pub(super) content_type: HeaderValue,
+    /// The coding of these bytes.
+    pub(super) coding: Option<Coding>,
+    /// Whether another request might get another coding.
+    pub(super) varies: bool,
 }
 
 /// What a request comes to.
@@ -37,25 +50,34 @@ pub(super) enum Outcome {
     Answer(Response),
     /// The part is to be sent, or all of it.
     Send(Option<Part>),
+    /// Several parts are to be sent.
+    SendParts(Multipart),
 }
 
 impl Document {
-    /// The state that `stat` shows of the file called `name`.
-    pub(super) fn new(stat: &Stat, name: &[u8]) -> Self {
+    /// The state that `stat` shows of a file in this form.
+    pub(super) fn new(stat: &Stat, form: Form) -> Self {
         let identity = Identity::of(stat);
         let len = u64::try_from(stat.st_size).unwrap_or(0);
-        let validators = identity.validators(len, SystemTime::now());
-        let mut validator_fields = HeaderMap::with_capacity(2);
+        let validators = identity.validators(len, form.coding, SystemTime::now());
+        let mut validator_fields = HeaderMap::with_capacity(3);
         validator_fields.insert(ETAG, value(&validators.etag));
         if let Some(modified) = validators.modified {
             let date = value(&httpdate::fmt_http_date(modified));
             validator_fields.insert(LAST_MODIFIED, date);
         }
+        if form.varies {
+            // req: 9110-12.5.5-vary
+            validator_fields.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        }
         let mut fields = validator_fields.clone();
-        fields.insert(CONTENT_TYPE, content_type(name));
+        fields.insert(CONTENT_TYPE, form.content_type.clone());
+        if let Some(coding) = form.coding {
+            fields.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.token()));
+        }
         fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         fields.insert(CONTENT_LENGTH, HeaderValue::from(len));
-        Self { identity, len, validators, validator_fields, fields }
+        Self { identity, len, validators, validator_fields, fields, form }
     }
 
     /// How many bytes it has.
@@ -79,6 +101,12 @@ impl Document {
             Selection::Unsatisfiable => Outcome::Answer(self.unsatisfiable()),
             Selection::Whole => Outcome::Send(None),
             Selection::Part(part) => Outcome::Send(Some(part)),
+            // `Content-Encoding` would have to be that of each part, and clients would read it as that
+            // of the parts with their heads: what is encoded is sent whole.
+            Selection::Parts(_) if self.form.coding.is_some() => Outcome::Send(None),
+            Selection::Parts(parts) => {
+                Outcome::SendParts(Multipart::new(parts, self.len, &self.form.content_type))
+            }
         }
     }
 
@@ -86,12 +114,30 @@ impl Document {
     pub(super) fn respond(&self, part: Option<Part>, body: Body) -> Response {
         let mut response = Response::new(body);
         let headers = response.headers_mut();
+        // req: 9110-15.3.7-validators
         *headers = self.fields.clone();
         if let Some(part) = part {
+            // req: 9110-15.3.7.1-content-range
             headers.insert(CONTENT_LENGTH, HeaderValue::from(part.len()));
             headers.insert(CONTENT_RANGE, value(&part.content_range(self.len)));
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
+        response
+    }
+
+    /// 206 with several parts; `body` is all of them with their heads, `len` bytes.
+    pub(super) fn respond_parts(
+        &self,
+        content_type: HeaderValue,
+        len: u64,
+        body: Body,
+    ) -> Response {
+        // req: 9110-15.3.7.2-no-content-range
+        let mut response = self.respond(None, body);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, content_type);
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         response
     }
 
@@ -147,6 +193,11 @@ impl Identity {
         }
     }
 
+    /// Whether this is not older than `original`: else the original was changed since this was made of it.
+    pub(super) fn is_as_new_as(&self, original: &Self) -> bool {
+        self.modified >= original.modified
+    }
+
     /// Whether a change after `now` is sure to show.
     ///
     /// A file that was changed just now may be changed again within the same tick of the clock that
@@ -160,11 +211,12 @@ impl Identity {
     /// The validators of a file of `len` bytes, as told at `now`.
     ///
     /// The tag is strong: content that changes shows in the length, the time in nanoseconds, or, when
-    /// a new file took the name, the inode. A time ahead of our clock is not told, for a
+    /// a new file took the name, the inode; each coding has its own. A time ahead of our clock is not told, for a
     /// `Last-Modified` after `Date` is forbidden (RFC 9110 §8.8.2.1).
-    fn validators(&self, len: u64, now: SystemTime) -> Validators {
+    fn validators(&self, len: u64, coding: Option<Coding>, now: SystemTime) -> Validators {
         let (seconds, nanos) = self.modified;
-        let etag = format!("\"{:x}-{len:x}-{seconds:x}.{nanos:x}\"", self.inode);
+        let coding = coding.map(|coding| format!("-{}", coding.token())).unwrap_or_default();
+        let etag = format!("\"{:x}-{len:x}-{seconds:x}.{nanos:x}{coding}\"", self.inode);
         let since = u64::try_from(seconds).ok().map(Duration::from_secs);
         let modified = since.and_then(|since| UNIX_EPOCH.checked_add(since));
         // req: 9110-8.8.2.1-not-after-date

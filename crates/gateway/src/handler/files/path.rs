@@ -54,13 +54,27 @@ impl<'a> Name<'a> {
         Ok(Self { bytes: decoded, is_directory })
     }
 
-    /// What to open: the name itself, or the index of the directory that it names.
-    pub(super) fn file(&self) -> Cow<'_, [u8]> {
-        if self.is_directory {
-            Cow::Owned([&self.bytes, INDEX].concat())
-        } else {
-            Cow::Borrowed(&self.bytes)
-        }
+    /// Whether the name is that of a directory, by the slash at its end.
+    pub(super) fn is_directory(&self) -> bool {
+        self.is_directory
+    }
+
+    /// The name without the slash at its end; empty for the root.
+    pub(super) fn bare(&self) -> &[u8] {
+        self.bytes.strip_suffix(b"/").unwrap_or(&self.bytes)
+    }
+
+    /// Whether the last segment has an ending, as the names of most files do.
+    pub(super) fn has_ending(&self) -> bool {
+        self.bytes.rsplit(|&byte| byte == b'/').next().is_some_and(|last| last.contains(&b'.'))
+    }
+
+    /// What to open, in this order: the name itself, or each index of the directory that it names.
+    pub(super) fn files(&self, index: &[String]) -> impl Iterator<Item = Cow<'_, [u8]>> {
+        let own = (!self.is_directory).then_some(Cow::Borrowed(&*self.bytes));
+        let index = if self.is_directory { index } else { &[] };
+        let index = index.iter().map(|index| Cow::Owned([&self.bytes, index.as_bytes()].concat()));
+        own.into_iter().chain(index)
     }
 }
 
@@ -86,7 +100,6 @@ fn check_encoding(path: &[u8]) -> Result<(), Refusal> {
 }
 
 const WELL_KNOWN: &[u8] = b".well-known";
-const INDEX: &[u8] = b"index.html";
 
 #[cfg(test)]
 mod tests {
@@ -95,7 +108,8 @@ mod tests {
     use super::*;
 
     fn file(path: &str) -> Result<Vec<u8>, Refusal> {
-        Name::parse(path).map(|name| name.file().into_owned())
+        let index = ["index.html".to_owned()];
+        Name::parse(path).map(|name| name.files(&index).next().expect("one").into_owned())
     }
 
     #[test]
@@ -115,6 +129,20 @@ mod tests {
         for &(path, name) in table {
             assert_eq!(file(path).as_deref(), Ok(name), "{path}");
         }
+    }
+
+    #[test]
+    fn a_directory_is_each_of_its_indices_in_order() {
+        let index = ["index.html".to_owned(), "index.htm".to_owned()];
+        let files = |path: &'static str| {
+            let name = Name::parse(path).expect("a name");
+            name.files(&index).map(Cow::into_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(files("/a/"), [&b"a/index.html"[..], b"a/index.htm"]);
+        assert_eq!(files("/a"), [b"a"]);
+        let bare = |path| Name::parse(path).map(|name| name.bare().to_vec());
+        assert_eq!(bare("/a%20b/c/"), Ok(b"a b/c".to_vec()));
+        assert_eq!(bare("/"), Ok(vec![]));
     }
 
     #[test]

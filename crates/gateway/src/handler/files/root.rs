@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, io};
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, open, openat, openat2, statat};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat, openat2, statat};
 use rustix::io::Errno;
 
 use super::document::Identity;
@@ -63,14 +63,28 @@ impl Root {
     pub(super) async fn file(&self, name: &[u8]) -> Result<OwnedFd, Error> {
         let name = OsStr::from_bytes(name);
         if self.shared.resolve == Resolve::Cached {
-            match self.shared.beneath(name, ResolveFlags::CACHED) {
+            match self.shared.beneath(name, FILE, ResolveFlags::CACHED) {
                 Err(Errno::AGAIN) => {}
                 opened => return opened.map_err(refused),
             }
         }
         let (shared, name) = (Arc::clone(&self.shared), name.to_owned());
-        let opened = tokio::task::spawn_blocking(move || shared.open(&name));
+        let opened = tokio::task::spawn_blocking(move || shared.open(&name, FILE));
         opened.await.map_err(|cause| Error::Io(cause.into()))?.map_err(refused)
+    }
+
+    /// Opens the directory `name` to read what is in it; the empty name is the root itself. May wait
+    /// for a disk.
+    pub(super) fn directory(&self, name: &[u8]) -> Result<OwnedFd, Error> {
+        let name = if name.is_empty() { b"." } else { name };
+        self.shared.open(OsStr::from_bytes(name), FILE | OFlags::DIRECTORY).map_err(refused)
+    }
+
+    /// What `name` leads to, if that is inside. May wait for a disk.
+    pub(super) fn stat(&self, name: &[u8]) -> Result<Stat, Error> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let found = self.shared.open(OsStr::from_bytes(name), flags).map_err(refused)?;
+        fstat(&found).map_err(refused)
     }
 
     /// Which file `name` leads to, if to any.
@@ -84,17 +98,17 @@ impl Root {
 }
 
 impl Shared {
-    fn open(&self, name: &OsStr) -> Result<OwnedFd, Errno> {
+    fn open(&self, name: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
         match self.resolve {
-            Resolve::Cached | Resolve::Beneath => self.beneath(name, ResolveFlags::empty()),
-            Resolve::Walk => self.walk(name),
+            Resolve::Cached | Resolve::Beneath => self.beneath(name, flags, ResolveFlags::empty()),
+            Resolve::Walk => self.walk(name, flags),
         }
     }
 
     /// One `openat2`, with a few more attempts when a rename elsewhere disturbed it.
-    fn beneath(&self, name: &OsStr, more: ResolveFlags) -> Result<OwnedFd, Errno> {
+    fn beneath(&self, name: &OsStr, flags: OFlags, more: ResolveFlags) -> Result<OwnedFd, Errno> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | more;
-        let attempt = || openat2(&self.dir, name, FILE, Mode::empty(), resolve);
+        let attempt = || openat2(&self.dir, name, flags, Mode::empty(), resolve);
         if more.contains(ResolveFlags::CACHED) {
             return attempt();
         }
@@ -108,14 +122,17 @@ impl Shared {
         opened
     }
 
-    fn walk(&self, name: &OsStr) -> Result<OwnedFd, Errno> {
+    fn walk(&self, name: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+        if name == "." {
+            return openat(&self.dir, name, flags, Mode::empty());
+        }
         let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut components = Path::new(name).components().peekable();
         let mut dir = openat(&self.dir, ".", step, Mode::empty())?;
         while let Some(component) = components.next() {
             let Component::Normal(component) = component else { return Err(Errno::XDEV) };
             if components.peek().is_none() {
-                return openat(&dir, component, FILE | OFlags::NOFOLLOW, Mode::empty());
+                return openat(&dir, component, flags | OFlags::NOFOLLOW, Mode::empty());
             }
             dir = openat(&dir, component, step, Mode::empty())?;
         }

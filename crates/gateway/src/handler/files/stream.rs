@@ -33,6 +33,11 @@ impl FileStream {
         Self { file, buffers, position, remaining: len, reading: None }
     }
 
+    /// Goes on with another part; what is being read is lost.
+    pub(super) fn seek(&mut self, position: u64, len: u64) {
+        (self.position, self.remaining, self.reading) = (position, len, None);
+    }
+
     /// All of it at once; meant for no more than [`CHUNK`].
     ///
     /// # Cancel safety
