@@ -4,6 +4,7 @@
 //! medians. The server has one worker on core 0, the load has core 1, and what is compared is what the kernel charged
 //! to the server: a rate would measure the slower of the two. A fresh server is started for each sample.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,10 +15,12 @@ use contender::Contender;
 
 mod case;
 mod contender;
+mod cost;
 mod table;
 
 const USAGE: &str = "\
 usage: cargo xtask bench [CASE…] [--rounds N] [--this PROGRAM] [--no-build]
+       cargo xtask bench cost [--bless]
 
   h3-small     CPU seconds per 100,000 requests of 1 KiB, 10 connections × 32 and × 100 streams
   h3-bulk      CPU seconds per GiB over one connection, in files of 64 MiB
@@ -25,6 +28,8 @@ usage: cargo xtask bench [CASE…] [--rounds N] [--this PROGRAM] [--no-build]
   all          all of these; the default
   h3-curve     the first and the last at 1 to 1,000 connections: the cost of each should stay the same
   link         alone: HTTP/3 beside HTTP/2 over a round trip; `cargo xtask bench link --help`
+
+  cost         instructions of hot functions, by callgrind; fails if one costs a twentieth more than in bench/cost.txt
 
   --rounds N        samples of each contender, 5 by default
   --this PROGRAM    measures this build of sterna instead of the one built here
@@ -35,6 +40,11 @@ Results: one table on stdout, one JSON file for each case in target/bench.
 
 /// Runs the measurements that `arguments` name.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
+    if let Some((verb, rest)) = arguments.split_first()
+        && verb == "cost"
+    {
+        return cost::run(rest);
+    }
     let Some(options) = Options::parse(arguments)? else {
         print!("{USAGE}");
         return Ok(());
@@ -125,8 +135,7 @@ struct Stage {
 impl Stage {
     fn prepare(options: &Options) -> Result<Self, Box<dyn std::error::Error>> {
         let root = crate::workspace_root();
-        let target =
-            std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+        let target = target_directory();
         let programs = target.join("release");
         let stage = Self {
             directory: target.join("bench"),
@@ -175,8 +184,18 @@ impl Stage {
     }
 }
 
+/// Where cargo puts what it builds.
+fn target_directory() -> PathBuf {
+    let target = crate::workspace_root().join("target");
+    std::env::var_os("CARGO_TARGET_DIR").map_or(target, PathBuf::from)
+}
+
+fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
 fn build(workspace: &Path, target: &Path, arguments: &[&str]) -> Outcome {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = Command::new(cargo());
     cargo.args(["build", "--release", "--locked"]).args(arguments);
     succeed(cargo.current_dir(workspace).arg("--target-dir").arg(target))
 }
