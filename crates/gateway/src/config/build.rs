@@ -133,7 +133,7 @@ fn build_handler(
 ) -> Option<handler::Config> {
     if let Some(FilePath(path)) = root {
         return match files::Root::open(path) {
-            Ok(root) => Some(handler::Config::Files(files::Config { root })),
+            Ok(root) => Some(handler::Config::Files(files::Config::new(root))),
             Err(error) => {
                 problems.add(place, unusable(&error));
                 None
