@@ -84,7 +84,8 @@ impl<S: HttpService> Dispatch<S> {
         }
         request.extensions_mut().insert(context);
 
-        let mut call = pin!(self.service.clone().respond(request));
+        // The clone too is the service's own code, and may panic.
+        let mut call = pin!(async { self.service.clone().respond(request).await });
         let outcome =
             poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))) {
                 Ok(Poll::Pending) => Poll::Pending,

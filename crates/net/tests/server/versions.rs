@@ -1,6 +1,11 @@
 //! The same service over three versions of HTTP.
 
-use http::StatusCode;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use http::{Request, StatusCode};
 
 use crate::{
     client::head,
@@ -143,6 +148,53 @@ fn panicking_handler_is_a_500_and_the_connection_goes_on() {
 }
 
 #[test]
+fn service_whose_clone_panics_answers_500_and_the_worker_goes_on() {
+    run(async {
+        let fragile = Fragile::default();
+        let world = World::of(fragile.clone());
+        let hello = || request("GET", world.address, "/", full(""));
+        assert_eq!(world.http1().await.send_request(hello()).await.unwrap().status(), 200);
+        fragile.breaks.store(true, Ordering::Relaxed);
+        assert_eq!(world.http1().await.send_request(hello()).await.unwrap().status(), 500);
+        assert_eq!(world.http2().await.send_request(hello()).await.unwrap().status(), 500);
+        let http3 = world.http3().await;
+        assert_eq!(http3.get("/").await.status(), Some(StatusCode::INTERNAL_SERVER_ERROR));
+        assert_eq!(http3.get("/").await.status(), Some(StatusCode::INTERNAL_SERVER_ERROR));
+        assert_eq!(world.running.counters().panics, 4);
+    });
+}
+
+/// A service that cannot be cloned any more once it `breaks`.
+#[derive(Default)]
+struct Fragile {
+    breaks: Arc<AtomicBool>,
+}
+
+impl Clone for Fragile {
+    fn clone(&self) -> Self {
+        assert!(!self.breaks.load(Ordering::Relaxed), "cannot be cloned");
+        Self { breaks: self.breaks.clone() }
+    }
+}
+
+impl tower::Service<Request<sterna_net::Body>> for Fragile {
+    type Response = axum::response::Response;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<sterna_net::Body>) -> Self::Future {
+        std::future::ready(Ok(axum::response::Response::default()))
+    }
+}
+
+#[test]
 fn panicking_body_resets_its_stream_and_nothing_else() {
     run(async {
         let world = World::start();
@@ -173,7 +225,7 @@ fn panicking_body_resets_its_stream_and_nothing_else() {
 fn connect_is_refused_on_every_version() {
     run(async {
         let world = World::start();
-        let connect = || http::Request::connect("localhost:443").body(full("")).unwrap();
+        let connect = || Request::connect("localhost:443").body(full("")).unwrap();
         let response = world.http1().await.send_request(connect()).await.unwrap();
         assert_eq!(response.status(), StatusCode::NOT_IMPLEMENTED);
         let response = world.http2().await.send_request(connect()).await.unwrap();

@@ -32,6 +32,7 @@ use sterna_net::{RequestContext, Running, Server, ServerTls, server::Config};
 use sterna_quic::{ClientConfig, Group, SocketOptions};
 use tokio::{net::TcpStream, task::LocalSet};
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use tower::Service;
 
 use crate::client::Client;
 
@@ -88,8 +89,29 @@ impl World {
     }
 
     pub(crate) fn on(config: Config, workers: usize, tls: bool) -> Self {
-        let (server_tls, certificate) = certificate();
         let marks = Marks::default();
+        Self::serving(config, workers, tls, marks.clone(), router(&marks))
+    }
+
+    /// A server of another service.
+    pub(crate) fn of<S>(service: S) -> Self
+    where
+        S: Service<Request<sterna_net::Body>, Response = Response<Body>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+    {
+        Self::serving(Config::default(), 1, true, Marks::default(), service)
+    }
+
+    fn serving<S>(config: Config, workers: usize, tls: bool, marks: Marks, service: S) -> Self
+    where
+        S: Service<Request<sterna_net::Body>, Response = Response<Body>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+    {
+        let (server_tls, certificate) = certificate();
         let running = Server::builder()
             .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
             .tls(tls.then_some(server_tls))
@@ -97,7 +119,7 @@ impl World {
             .config(config)
             .bind()
             .expect("loopback can be bound")
-            .serve(router(&marks))
+            .serve(service)
             .expect("threads can be started");
         let address = running.addresses()[0];
         Self { running, address, marks, certificate }
