@@ -181,6 +181,12 @@ impl<A: Application> Endpoint<A> {
         self.len() == 0
     }
 
+    /// Connections that have not ended. Those that have may stay for three probe time-outs (RFC 9000 §10.2), which the
+    /// peer can stretch to a minute by its `max_ack_delay`: who waits for the end of its work waits for these alone.
+    pub fn open_connections(&self) -> u64 {
+        self.counters.connections_opened - self.counters.connections_closed
+    }
+
     /// What has been counted.
     pub fn counters(&self) -> Counters {
         self.counters

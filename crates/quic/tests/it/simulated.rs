@@ -517,6 +517,21 @@ fn an_endpoint_that_refuses_new_connections_keeps_the_old_ones() {
 }
 
 #[test]
+fn a_connection_that_drains_is_not_open_any_more() {
+    let (server, client) = configs();
+    let mut network: World = Network::new(1, &server, [Peer::default()]).unwrap();
+    network.add_client(Peer { close_when_done: Some(0), ..Peer::default() });
+    network.connect(0, &client).unwrap();
+    let draining = |network: &mut World| {
+        network.server(0).len() == 1 && network.server(0).open_connections() == 0
+    };
+    assert!(
+        network.run_until(5 * SECOND, draining),
+        "it is kept for stray packets, and counts no more"
+    );
+}
+
+#[test]
 fn a_closed_connection_is_forgotten_and_its_key_is_not_given_again() {
     let (server, client) = configs();
     let mut network: World = Network::new(1, &server, [Peer::default()]).unwrap();
