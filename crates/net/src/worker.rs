@@ -3,7 +3,7 @@
 //! Everything that can fail was made before the thread starts. Connections never move between workers, and nothing
 //! on their path is shared but counters and the drain signal.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{net::SocketAddr, panic::resume_unwind, rc::Rc, sync::Arc, time::Duration};
 
 use http::HeaderValue;
 use sterna_quic::{Application, Driver, Member, ServerConfig};
@@ -72,10 +72,26 @@ impl Worker {
                     tasks.spawn_local(serve_quic(member, server, dispatch, address, drain.clone()));
                 }
             }
-            while tasks.join_next().await.is_some() {}
+            join(tasks).await;
         });
         // A handler's blocking work must not hold up the end.
         runtime.shutdown_background();
+    }
+}
+
+/// Waits until all tasks have ended.
+///
+/// # Panics
+/// With what a task panicked: a worker that has lost a socket must not look alive. Requests cannot cause it, their
+/// panics end at [`Dispatch::answer`].
+async fn join(mut tasks: JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended
+            && let Ok(panic) = error.try_into_panic()
+        {
+            tracing::error!("a worker panicked and ends; the others go on");
+            resume_unwind(panic);
+        }
     }
 }
 
@@ -111,19 +127,24 @@ async fn serve_quic<S: HttpService>(
     driver.endpoint().touch_all();
     let mut deadline = drain.clone();
     tokio::select! {
-        () = turn_until_empty(&mut driver) => return,
-        () = deadline.expired() => {}
+        () = turn_until_all_ended(&mut driver) => {}
+        () = deadline.expired() => {
+            // What is left is closed by its next run.
+            if let Some(deadline) = drain.deadline() {
+                draining.begin(deadline);
+            }
+            driver.endpoint().touch_all();
+        }
     }
-    // What is left is closed by its next run, and gets a moment for the packet that says so.
-    if let Some(deadline) = drain.deadline() {
-        draining.begin(deadline);
-    }
-    driver.endpoint().touch_all();
     let _ = tokio::time::timeout(LAST_WORDS, turn_until_empty(&mut driver)).await;
 }
 
 async fn turn_forever<A: Application>(driver: &mut Driver<A>) {
     while turn(driver).await {}
+}
+
+async fn turn_until_all_ended<A: Application>(driver: &mut Driver<A>) {
+    while driver.endpoint().open_connections() > 0 && turn(driver).await {}
 }
 
 async fn turn_until_empty<A: Application>(driver: &mut Driver<A>) {
@@ -139,5 +160,22 @@ async fn turn<A: Application>(driver: &mut Driver<A>) -> bool {
     true
 }
 
-/// For the CONNECTION_CLOSE after the drain's deadline.
+/// For the last CONNECTION_CLOSE, and for saying it again to a peer that has lost it (RFC 9000 §10.2).
 const LAST_WORDS: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "lost its socket")]
+    fn panic_of_a_task_is_the_workers() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            let mut tasks = JoinSet::new();
+            tasks.spawn_local(async {});
+            tasks.spawn_local(async { panic!("lost its socket") });
+            join(tasks).await;
+        });
+    }
+}
