@@ -85,7 +85,7 @@ impl Direction {
         }
     }
 
-    /// Sleeps until a packet comes in or has to go out. False once the relay is dropped.
+    /// Sleeps until a packet comes in or has to go out. False once the relay is dropped, or the device deleted.
     fn wait(&self, stopped: &PipeReader) -> bool {
         let timeout = self.queue.next_arrival().map(|arrival| {
             TimeSpec::from_duration(arrival.saturating_duration_since(Instant::now()))
@@ -95,7 +95,7 @@ impl Direction {
             PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
         ];
         match ppoll(&mut ready, timeout, None) {
-            Ok(_) | Err(Errno::EINTR) => ready[1].any() != Some(true),
+            Ok(_) | Err(Errno::EINTR) => !(gone(&ready[0]) || ready[1].any() == Some(true)),
             Err(_) => false,
         }
     }
@@ -123,6 +123,11 @@ impl Direction {
             }
         }
     }
+}
+
+/// A device that was deleted is ready for ever.
+fn gone(device: &PollFd<'_>) -> bool {
+    device.revents().is_some_and(|events| events.contains(PollFlags::POLLERR))
 }
 
 /// Packets that are read before those that are due are looked at again.
