@@ -4,6 +4,7 @@
 //! module keeps their clocks: handshake, head, idle, slow reader, drain.
 
 mod activity;
+mod host;
 mod io;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::Request;
+use http::{Request, StatusCode};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -280,9 +281,17 @@ impl<S: HttpService> Connection<S> {
             let busy = Busy::new(&activity);
             let context = RequestContext::new(context.clone(), Arc::default());
             let pause = dispatch.config.body_idle_timeout;
+            let is_host_valid = host::is_valid(&request);
             let request = request.map(|body| Body::incoming(body, pause, &dispatch.counters));
-            let answer = dispatch.clone().answer(request, context);
-            async move { Ok(answer.await.map(|content| Tracked::new(content, busy))) }
+            let dispatch = dispatch.clone();
+            async move {
+                let response = if is_host_valid {
+                    dispatch.answer(request, context).await
+                } else {
+                    dispatch.refuse(protocol, StatusCode::BAD_REQUEST)
+                };
+                Ok(response.map(|content| Tracked::new(content, busy)))
+            }
         })
     }
 }

@@ -225,7 +225,10 @@ fn panicking_body_resets_its_stream_and_nothing_else() {
 fn connect_is_refused_on_every_version() {
     run(async {
         let world = World::start();
-        let connect = || Request::connect("localhost:443").body(full("")).unwrap();
+        let connect = || {
+            let connect = Request::connect("localhost:443").header("host", "localhost:443");
+            connect.body(full("")).unwrap()
+        };
         let response = world.http1().await.send_request(connect()).await.unwrap();
         assert_eq!(response.status(), StatusCode::NOT_IMPLEMENTED);
         let response = world.http2().await.send_request(connect()).await.unwrap();
@@ -264,5 +267,35 @@ fn blocking_work_that_is_off_loaded_does_not_hold_up_the_others() {
         assert!(!client.exchange(slow).finished, "it blocks elsewhere");
         let slow = client.over(slow).await;
         assert_eq!((quick.text(), slow.text()), ("hello over HTTP/3", "off-loaded"));
+    });
+}
+
+#[test]
+fn request_that_names_no_host_or_two_is_a_400_on_tcp() {
+    run(async {
+        let world = World::start();
+        let ask = |hosts: &[&str]| {
+            let mut request = request("GET", world.address, "/", full(""));
+            request.headers_mut().remove("host");
+            for host in hosts {
+                request.headers_mut().append("host", host.parse().unwrap());
+            }
+            request
+        };
+        let (mut http1, mut http2) = (world.http1().await, world.http2().await);
+        for (hosts, status) in [
+            (&["localhost"][..], StatusCode::OK),
+            (&[], StatusCode::BAD_REQUEST),
+            (&["localhost", "localhost"], StatusCode::BAD_REQUEST),
+            (&["local/host"], StatusCode::BAD_REQUEST),
+        ] {
+            let response = http1.send_request(ask(hosts)).await.unwrap();
+            assert_eq!(response.status(), status, "{hosts:?}");
+            text(response).await;
+        }
+        let response = http2.send_request(ask(&["other"])).await.unwrap();
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(http2.send_request(ask(&[])).await.unwrap().status(), StatusCode::OK);
+        assert_eq!(world.running.counters().refused_requests, 4);
     });
 }

@@ -208,7 +208,7 @@ pub(crate) fn request(
     Request::builder()
         .method(method)
         .uri(format!("https://{address}{path}"))
-        .header("host", "localhost")
+        .header("host", address.to_string())
         .body(body)
         .expect("a valid request")
 }
