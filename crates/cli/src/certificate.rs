@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use sterna_gateway::config;
+use sterna_gateway::route::host;
 use sterna_net::ServerTls;
 
 use crate::error::Error;
@@ -16,6 +18,8 @@ pub(crate) enum Source {
     Files { certificate: PathBuf, key: PathBuf },
     /// An authority of our own, for this machine.
     LocalCa,
+    /// What each site of a configuration has; the local authority for those without.
+    Sites(Vec<config::Certificate>),
 }
 
 /// A certificate, ready to serve with.
@@ -28,7 +32,7 @@ pub(crate) struct Certificate {
 /// What to tell people about a certificate.
 #[derive(Debug)]
 pub(crate) enum Origin {
-    Files { certificate: PathBuf },
+    Files { certificates: Vec<PathBuf> },
     LocalCa { root: PathBuf, spki: String, is_new: bool },
 }
 
@@ -38,19 +42,62 @@ impl Source {
         match self {
             Self::Files { certificate, key } => {
                 let tls = ServerTls::from_pem_files(&certificate, key)?;
-                Ok(Certificate { tls, origin: Origin::Files { certificate } })
+                Ok(Certificate { tls, origin: Origin::Files { certificates: vec![certificate] } })
             }
-            Self::LocalCa => {
-                let names = listen.iter().filter_map(Listen::certificate_name);
-                let now = SystemTime::now();
-                let authority = LocalCa::open(&local_ca::directory()?, now)?;
-                let Leaf { chain, key, spki } = authority.leaf(names, now)?;
-                let (root, is_new) = (authority.root_certificate(), authority.is_new());
-                let origin = Origin::LocalCa { root, spki, is_new };
-                Ok(Certificate { tls: ServerTls::from_der(chain, key)?, origin })
-            }
+            Self::LocalCa => local(listen, []),
+            Self::Sites(sites) => of_sites(sites, listen),
         }
     }
+}
+
+/// One of the local authority for these places and `more` names.
+fn local(listen: &[Listen], more: impl IntoIterator<Item = String>) -> Result<Certificate, Error> {
+    let names = listen.iter().filter_map(Listen::certificate_name).chain(more);
+    let now = SystemTime::now();
+    let authority = LocalCa::open(&local_ca::directory()?, now)?;
+    let Leaf { chain, key, spki } = authority.leaf(names, now)?;
+    let (root, is_new) = (authority.root_certificate(), authority.is_new());
+    let origin = Origin::LocalCa { root, spki, is_new };
+    Ok(Certificate { tls: ServerTls::from_der(chain, key)?, origin })
+}
+
+/// Each site shows its own; a client that names no site sees that of the site for every host, else of the first.
+fn of_sites(sites: Vec<config::Certificate>, listen: &[Listen]) -> Result<Certificate, Error> {
+    let is_local = |site: &&config::Certificate| site.tls.is_none();
+    let named = |hosts: &[host::Pattern]| {
+        let names = hosts.iter().filter(|host| **host != host::Pattern::Any);
+        names.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let local = match sites.iter().any(|site| is_local(&site)) {
+        true => {
+            let names = sites.iter().filter(is_local).flat_map(|site| named(&site.hosts));
+            Some(local(listen, names)?)
+        }
+        false => None,
+    };
+    let (mut certificates, mut names, mut otherwise) = (Vec::new(), Vec::new(), None);
+    for config::Certificate { hosts, tls } in sites {
+        let tls = match (tls, &local) {
+            (Some((path, tls)), _) => {
+                certificates.push(path);
+                tls
+            }
+            (None, Some(local)) => local.tls.clone(),
+            (None, None) => continue,
+        };
+        names.extend(named(&hosts).into_iter().map(|name| (name, tls.clone())));
+        if otherwise.is_none() || hosts.contains(&host::Pattern::Any) {
+            otherwise = Some(tls);
+        }
+    }
+    certificates.sort();
+    certificates.dedup();
+    let origin = match local {
+        Some(local) => local.origin,
+        None => Origin::Files { certificates },
+    };
+    let otherwise = otherwise.ok_or(Error::NoSite)?;
+    Ok(Certificate { tls: otherwise.with_names(names), origin })
 }
 
 impl Certificate {

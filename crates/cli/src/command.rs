@@ -8,8 +8,11 @@ use clap::{Parser, Subcommand};
 
 use crate::error::Error;
 
+mod adapt;
+mod check;
 mod files;
 mod run;
+mod schema;
 
 /// An HTTP/3-first edge server: HTTP/1.1, HTTP/2 and HTTP/3 on one port.
 #[derive(Debug, Parser)]
@@ -38,10 +41,19 @@ impl Cli {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve the welcome site on https://localhost:8443. This is what a bare `sterna` does.
+    /// Serve a configuration, or without one the welcome site on https://localhost:8443. This is what a
+    /// bare `sterna` does.
     Run(run::Args),
     /// Serve the files of a directory.
     Files(files::Args),
+    /// Tell whether a configuration can be served here.
+    ///
+    /// Exit codes: 0 it can, warnings or not; 1 it cannot; 2 the command line was wrong.
+    Check(check::Args),
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema(schema::Args),
+    /// Print a configuration as canonical JSON: with every default, and without secrets.
+    Adapt(adapt::Args),
 }
 
 impl Command {
@@ -50,6 +62,12 @@ impl Command {
         match self {
             Self::Run(args) => args.run(started),
             Self::Files(args) => args.run(started),
+            Self::Check(args) => args.run(),
+            Self::Schema(args) => args.run(),
+            Self::Adapt(args) => args.run(),
         }
     }
 }
+
+/// The configuration that is meant when none is named.
+const DEFAULT_FILE: &str = "sterna.toml";

@@ -2,11 +2,13 @@
 
 use std::io;
 
+use sterna_gateway::config::Problems;
 use sterna_gateway::handler::files::RootError;
 use sterna_net::{BindError, ServeError, TlsError};
 
 use crate::listen::ResolveError;
 use crate::local_ca::LocalCaError;
+use crate::report::counted;
 
 /// Why a command failed. Each says what, where, and what to do about it; [`Error::hint`] when the
 /// layer below does not know.
@@ -14,6 +16,14 @@ use crate::local_ca::LocalCaError;
 pub(crate) enum Error {
     #[error(transparent)]
     Bind(#[from] BindError),
+    #[error("the configuration has mistakes")]
+    Config(Problems),
+    #[error("this configuration cannot be served here: {}", counted(*.0, "reason"))]
+    Preflight(usize),
+    #[error("the configuration has no site")]
+    NoSite,
+    #[error("cannot write to stdout")]
+    Output(#[source] io::Error),
     #[error(transparent)]
     LocalCa(#[from] LocalCaError),
     #[error("cannot log: the filter `{filter}` is not one")]
@@ -42,6 +52,10 @@ impl Error {
             ),
             Self::LocalCa(error) => error.hint(),
             Self::Bind(_)
+            | Self::Config(_)
+            | Self::Preflight(_)
+            | Self::NoSite
+            | Self::Output(_)
             | Self::Resolve(_)
             | Self::Serve(_)
             | Self::Signals(_)

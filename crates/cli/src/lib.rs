@@ -17,6 +17,7 @@ mod limits;
 mod listen;
 mod local_ca;
 mod logging;
+mod preflight;
 mod report;
 mod serve;
 

@@ -6,12 +6,17 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use sterna_gateway::config::Problems;
+
 use crate::certificate::{Certificate, Origin};
 use crate::error::Error;
 use crate::listen::Listen;
 
 /// Why it did not go well: one line with all causes, and one with what to do if the first does not say it.
 pub(crate) fn failure(error: &Error) {
+    if let Error::Config(problems) = error {
+        return mistakes(problems);
+    }
     let mut line = format!("error: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -22,6 +27,21 @@ pub(crate) fn failure(error: &Error) {
     if let Some(hint) = error.hint() {
         say(&format!("help: {hint}"));
     }
+}
+
+/// What is wrong in a configuration, each with its place.
+fn mistakes(problems: &Problems) {
+    say(&format!("{problems}\n{}", counted(problems.len(), "mistake")));
+}
+
+/// `1 mistake`, `2 mistakes`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Writes data to stdout, for a program or a file.
+pub(crate) fn print(data: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{data}")
 }
 
 /// Writes a line to stderr, if anyone is there to read it: a server outlives the terminal that it was
@@ -69,7 +89,10 @@ impl Started<'_> {
 
     fn origin(&self) -> String {
         match &self.certificate.origin {
-            Origin::Files { certificate } => certificate.display().to_string(),
+            Origin::Files { certificates } => {
+                let paths = certificates.iter().map(|path| path.display().to_string());
+                paths.collect::<Vec<_>>().join(", ")
+            }
             Origin::LocalCa { root, is_new, .. } => {
                 let new = if *is_new { "made just now, " } else { "" };
                 format!("local authority, {new}not trusted by browsers yet: {}", root.display())

@@ -4,8 +4,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use sterna_gateway::config::Model;
 use sterna_gateway::{AccessLog, Gateway, route};
-use sterna_net::{Server, Shutdown};
+use sterna_net::{Server, Shutdown, server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::certificate::Certificate;
@@ -19,8 +20,8 @@ use crate::report::{self, Started};
 #[group(skip)]
 pub(crate) struct Args {
     /// Where to listen, with TCP and UDP; may be given several times. `:PORT` is every address of the
-    /// machine.
-    #[arg(long, value_name = "ADDR", default_value = "localhost:8443")]
+    /// machine. Default: what the configuration says, else `localhost:8443`.
+    #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Vec<Listen>,
 
     /// How many workers, each with a thread and sockets of its own. Default: one for each core.
@@ -32,6 +33,27 @@ pub(crate) struct Args {
     no_access_log: bool,
 }
 
+impl Args {
+    /// With what the command line left open as a configuration says it.
+    pub(crate) fn or(mut self, model: &Model) -> Self {
+        if self.listen.is_empty() {
+            self.listen.clone_from(&model.listen);
+        }
+        let workers = model.workers.and_then(|workers| u16::try_from(workers.get()).ok());
+        self.workers = self.workers.or(workers);
+        self.no_access_log |= !model.access_log;
+        self
+    }
+
+    /// With what the command line left open as it is without a configuration.
+    pub(crate) fn or_default(mut self) -> Self {
+        if self.listen.is_empty() {
+            self.listen.push(Listen::default());
+        }
+        self
+    }
+}
+
 /// What to serve.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -39,13 +61,14 @@ pub(crate) struct Plan {
     pub(crate) what: String,
     pub(crate) certificate: Certificate,
     pub(crate) routes: Vec<route::Config>,
+    pub(crate) server: server::Config,
 }
 
 /// Serves until a signal, then drains. Everything that can be refused is refused before anything is
 /// started.
 pub(crate) fn serve(args: &Args, plan: Plan, begun: Instant) -> Result<(), Error> {
     limits::raise_open_files();
-    let mut builder = Server::builder().tls(plan.certificate.tls.clone());
+    let mut builder = Server::builder().tls(plan.certificate.tls.clone()).config(plan.server);
     for listen in &args.listen {
         for address in listen.resolve()? {
             builder = builder.listen(address);

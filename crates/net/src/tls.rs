@@ -4,6 +4,7 @@
 //! cryptography is aws-lc-rs, named here and not taken from a process-wide default.
 
 use std::{
+    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,7 +12,7 @@ use std::{
 
 use rustls::{
     crypto::{CryptoProvider, aws_lc_rs},
-    server::ResolvesServerCert,
+    server::{ClientHello, ResolvesServerCert},
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
@@ -120,6 +121,15 @@ impl ServerTls {
         Ok(Self { resolver: Arc::new(SingleCertAndKey::from(certified)), provider, key_log: false })
     }
 
+    /// Shows other certificates to clients that ask for one of these names by SNI: `example.com`, or `*.example.com` for
+    /// one label. Who asks for another name, or for none, sees this one.
+    #[must_use]
+    pub fn with_names(mut self, names: impl IntoIterator<Item = (String, Self)>) -> Self {
+        let names = names.into_iter().map(|(name, tls)| (name, tls.resolver)).collect();
+        self.resolver = Arc::new(ByName { names, otherwise: self.resolver });
+        self
+    }
+
     /// Writes the secrets of every connection to the file that `SSLKEYLOGFILE` names. Default: off.
     ///
     /// Whoever reads that file reads the traffic: it is for debugging with a packet analyser, never for production.
@@ -159,6 +169,25 @@ impl ServerTls {
             config.key_log = Arc::new(rustls::KeyLogFile::new());
         }
         Ok(config)
+    }
+}
+
+/// Chooses a certificate by the name that the client asks for.
+#[derive(Debug)]
+struct ByName {
+    names: HashMap<String, Arc<dyn ResolvesServerCert>>,
+    otherwise: Arc<dyn ResolvesServerCert>,
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // rustls has made the name lower case.
+        let exact = hello.server_name().and_then(|name| self.names.get(name));
+        let wildcard = || {
+            let (_, parent) = hello.server_name()?.split_once('.')?;
+            self.names.get(&format!("*.{parent}"))
+        };
+        exact.or_else(wildcard).unwrap_or(&self.otherwise).resolve(hello)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use sterna_gateway::handler::{self, files};
 use sterna_gateway::route::{self, Pattern};
+use sterna_net::server;
 
 use crate::certificate::Source;
 use crate::error::Error;
@@ -47,7 +48,8 @@ impl Args {
             (Some(certificate), Some(key)) => Source::Files { certificate, key },
             _ => Source::LocalCa,
         };
-        let certificate = certificate.load(&self.serve.listen)?;
+        let serve = self.serve.or_default();
+        let certificate = certificate.load(&serve.listen)?;
         let files = files::Config {
             fallback: self.spa.then(|| "index.html".to_owned()),
             listing: self.listing,
@@ -56,6 +58,8 @@ impl Args {
         let route = route::Config::new(Pattern::any(), handler::Config::Files(files));
         let directory = self.directory.canonicalize().unwrap_or(self.directory);
         let what = directory.display().to_string();
-        serve::serve(&self.serve, Plan { what, certificate, routes: vec![route] }, started)
+        let plan =
+            Plan { what, certificate, routes: vec![route], server: server::Config::default() };
+        serve::serve(&serve, plan, started)
     }
 }

@@ -8,8 +8,8 @@ use sterna_net::{Protocol, ServerTls};
 
 use super::Model;
 use super::problem::{Mistake, Place, Problems};
-use super::setting::{FilePath, Several};
-use super::site::{Edit, Respond, Route, Site, Version};
+use super::setting::Several;
+use super::site::{Edit, Files, Respond, Root, Route, Site, Version};
 use super::tls::Tls;
 use crate::handler::{self, files, respond};
 use crate::middleware::{self, headers};
@@ -126,14 +126,15 @@ fn listed<T, U>(several: Option<&Several<T>>, of: impl Fn(&T) -> U) -> Vec<U> {
 }
 
 fn build_handler(
-    root: Option<&FilePath>,
+    root: Option<&Root>,
     respond: Option<&Respond>,
     place: &Place,
     problems: &mut Problems,
 ) -> Option<handler::Config> {
-    if let Some(FilePath(path)) = root {
-        return match files::Root::open(path) {
-            Ok(root) => Some(handler::Config::Files(files::Config::new(root))),
+    if let Some(Root(options)) = root {
+        let opened = files::Root::open(&options.path.0);
+        return match opened {
+            Ok(root) => Some(handler::Config::Files(options.build(root))),
             Err(error) => {
                 problems.add(place, unusable(&error));
                 None
@@ -146,6 +147,20 @@ fn build_handler(
         content_type: answer.content_type.0.clone(),
         content: Bytes::from(answer.body.text.clone()),
     }))
+}
+
+impl Files {
+    fn build(&self, opened: files::Root) -> files::Config {
+        let Self { path: _, index, precompressed, fallback, not_found, listing, at: _ } = self;
+        files::Config {
+            root: opened,
+            index: index.iter().map(|name| name.text.clone()).collect(),
+            precompressed: *precompressed,
+            fallback: fallback.as_ref().map(|name| name.text.clone()),
+            not_found: not_found.as_ref().map(|name| name.text.clone()),
+            listing: *listing,
+        }
+    }
 }
 
 fn build_headers(headers: &headers::Config) -> Vec<middleware::Config> {

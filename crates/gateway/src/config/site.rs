@@ -37,8 +37,8 @@ section! {
         pub host: Several<host::Pattern> = Several(vec![host::Pattern::Any]),
         /// Its certificate.
         pub tls: Option<Tls>,
-        /// Serves the files of this directory; hidden files are not among them.
-        pub root: Option<FilePath>,
+        /// Serves the files of this directory: a path, or a table. Hidden files are not among them.
+        pub root: Option<Root>,
         /// Answers every request with this: a text, or a table.
         pub respond: Option<Respond>,
         /// Changes of the fields of requests, before the handler sees them.
@@ -70,8 +70,8 @@ section! {
         pub client: Option<Several<Network>>,
         /// The version of HTTP is one of these.
         pub protocol: Option<Several<Version>>,
-        /// Serves the files of this directory, under the whole path of the request.
-        pub root: Option<FilePath>,
+        /// Serves the files of this directory, under the whole path of the request: a path, or a table.
+        pub root: Option<Root>,
         /// Answers every request with this: a text, or a table.
         pub respond: Option<Respond>,
         /// Changes of the fields of requests, after those of the site.
@@ -92,12 +92,55 @@ section! {
 }
 
 section! {
+    /// A directory, where its path alone is not enough.
+    pub struct Files {
+        /// The directory.
+        pub path: FilePath,
+        /// What stands for a directory: the first of these names that is a file in it.
+        pub index: Vec<Text> = vec![Text::plain("index.html")],
+        /// Sends `NAME.br`, `NAME.zst` or `NAME.gz` in place of `NAME` to clients that accept it, when it is not older.
+        pub precompressed: bool = true,
+        /// The file that answers 200 where there is none: the page of an application that reads its own path.
+        pub fallback: Option<Text>,
+        /// The file that is the content of a 404.
+        pub not_found: Option<Text>,
+        /// Lists directories without an index.
+        pub listing: bool = false,
+    }
+}
+
+/// A directory: its path, or a table.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Root(pub Files);
+
+impl Setting for Root {
+    fn read(value: &Value, problems: &mut Problems) -> Option<Self> {
+        match &value.kind {
+            Kind::Table(_) => Files::read(value, problems).map(Self),
+            Kind::Text(_) => {
+                let path = FilePath::read(value, problems)?;
+                let index = vec![Text::plain("index.html")];
+                let (fallback, not_found, at) = Default::default();
+                let (precompressed, listing) = (true, false);
+                Some(Self(Files { path, index, precompressed, fallback, not_found, listing, at }))
+            }
+            _ => type_mistake(value, "a string or a table", problems),
+        }
+    }
+
+    fn shape() -> Shape {
+        Shape::Either(vec![FilePath::shape(), Files::shape()])
+    }
+}
+
+section! {
     /// A fixed answer, where a text alone is not enough.
     pub struct Answer {
         /// The status.
         pub status: Status = Status(StatusCode::OK),
         /// The content.
-        pub body: Text = Text { text: String::new(), written: None },
+        pub body: Text = Text::plain(""),
         /// Its media type.
         pub content_type: MediaType = MediaType(HeaderValue::from_static("text/plain; charset=utf-8")),
     }

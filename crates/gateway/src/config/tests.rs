@@ -115,6 +115,15 @@ fn a_bare_number_where_a_unit_is_needed_is_refused() {
 }
 
 #[test]
+fn a_directory_is_a_path_or_a_table_with_the_same_defaults() {
+    let root = |root: &str| {
+        read(&format!("[[site]]\nroot = {root}")).expect("a model").site[0].root.clone()
+    };
+    assert_eq!(root("'public'"), root("{ path = 'public' }"));
+    assert_eq!(mistakes("[[site]]\nroot = { listing = true }"), ["the key `path` is missing"]);
+}
+
+#[test]
 fn routes_differ_by_path_or_conditions() {
     let route = |rest: &str| format!("[[site.route]]\nrespond = ''\n{rest}\n");
     let site = |routes: &[&str]| {
@@ -235,5 +244,5 @@ protocol = "HTTP/3"
 respond = { status = 201, body = "hello", content_type = "text/html" }
 
 [[site]]
-respond = "another site"
+root = { path = "app", fallback = "index.html", index = ["a.html"], listing = true }
 "#;

@@ -44,6 +44,10 @@ pub struct Text {
 }
 
 impl Text {
+    pub(super) fn plain(text: &str) -> Self {
+        Self { text: text.to_owned(), written: None }
+    }
+
     /// What may be shown.
     pub(super) fn shown(&self) -> &str {
         self.written.as_ref().unwrap_or(&self.text)
