@@ -7,13 +7,14 @@ use clap::Parser;
 use sterna_cli::Cli;
 
 /// The documents of the project, by their path below its root.
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "CHANGELOG.md",
     "docs/ci.md",
+    "docs/configuration.md",
     "examples/README.md",
 ];
 

@@ -42,8 +42,18 @@ impl Dir {
 
     /// Starts it on a free port of the loopback, and waits until it is ready.
     pub(crate) fn start(&self, args: &[&str]) -> Server {
-        let args = [args, &["--listen", "127.0.0.1:0", "--workers", "1"]].concat();
-        let mut child = self.sterna(&args).spawn().expect("started");
+        self.started(self.sterna(&[args, &LISTEN].concat()))
+    }
+
+    /// The same, where it finds this directory's `sterna.toml`.
+    pub(crate) fn start_in_its_directory(&self, args: &[&str]) -> Server {
+        let mut command = self.sterna(&[args, &LISTEN].concat());
+        command.current_dir(&self.0);
+        self.started(command)
+    }
+
+    fn started(&self, mut command: Command) -> Server {
+        let mut child = command.spawn().expect("started");
         let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
         let mut report = String::new();
         while !report.lines().any(|line| line.starts_with("ready in ")) {
@@ -56,6 +66,9 @@ impl Dir {
         Server { child, stderr: Some(stderr), address, report, root }
     }
 }
+
+/// A free port of the loopback.
+const LISTEN: [&str; 4] = ["--listen", "127.0.0.1:0", "--workers", "1"];
 
 impl Drop for Dir {
     fn drop(&mut self) {
