@@ -286,6 +286,27 @@ class Peer:
         """How many bidirectional streams the server has allowed so far."""
         return self.quic._remote_max_streams_bidi
 
+    def earn_streams(self, count, path="/"):
+        """Has requests answered until the server allows `count` more at once.
+
+        A server may allow few at first, and more to clients that use what they have and let it answer: every wave is
+        as many requests as there may be, begun together and then ended.
+        """
+        whole = request_frame(path=path)
+        while self.free_streams < count:
+            wave = [self.open_bidi(whole[:1]) for _ in range(self.free_streams)]
+            for stream in wave:
+                self.send(stream, whole[1:], fin=True)
+            for stream in wave:
+                self.response(stream)
+            assert self.pump(lambda: self.free_streams > 0), "no stream is allowed any more"
+
+    @property
+    def free_streams(self):
+        """How many bidirectional streams may be opened now."""
+        opened = self.quic.get_next_available_stream_id(is_unidirectional=False) // 4
+        return self.stream_limit - opened
+
     def open_h3(self, settings=EMPTY_SETTINGS):
         """The three streams that every HTTP/3 client opens: control, QPACK encoder, QPACK decoder."""
         bodies = (CONTROL + settings, QPACK_ENCODER, QPACK_DECODER)

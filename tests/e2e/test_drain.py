@@ -8,7 +8,7 @@ import time
 
 import httpx
 import pytest
-from aioquic.buffer import Buffer
+from aioquic.buffer import Buffer, BufferReadError
 
 from h3client import Client
 from h3raw import CONTROL, GOAWAY, Peer, request_frame
@@ -135,3 +135,32 @@ def test_a_second_signal_ends_at_once(start):
         began = time.monotonic()
         server.wait(5)
         assert time.monotonic() - began < 2
+
+
+# req: 9114-5.2-reject-later-requests
+def test_a_request_after_the_last_goaway_is_rejected_untouched(start):
+    server = start.axum()
+    with Peer(server.address).connect() as peer:
+        peer.open_h3()
+        slow = peer.open_bidi(request_frame(path="/slow/1500"), fin=True)
+        assert peer.request("/").status == 200
+        server.terminate()
+        control = peer.stream(3).received
+        # The first allows every request, the second none after those that were seen (RFC 9114 §5.2).
+        assert peer.pump(lambda: goaways(control) == [(1 << 62) - 4, 8]), goaways(control)
+        late = peer.stream(peer.open_bidi(request_frame(), fin=True))
+        assert peer.pump(lambda: late.settled)
+        assert (late.reset, bytes(late.received)) == (0x10B, b"")
+        assert peer.response(slow).body == b"after 1500 ms"
+
+
+def goaways(control):
+    buffer, ids = Buffer(data=bytes(control[1:])), []
+    try:
+        while not buffer.eof():
+            kind, payload = buffer.pull_uint_var(), buffer.pull_bytes(buffer.pull_uint_var())
+            if kind == GOAWAY:
+                ids.append(Buffer(data=payload).pull_uint_var())
+    except BufferReadError:
+        pass  # The rest of a frame is on its way.
+    return ids

@@ -2,7 +2,8 @@
 //!
 //! A citation in a test proves, one in code obeys. What a test is follows from the place alone: a file under a
 //! `tests` folder or called `tests.rs`, a module file declared under `#[cfg(test)]`, or an item under that attribute.
-//! A test under `tests/e2e` proves on the wire, to a client that shares no code with the server.
+//! A test under `tests/e2e` proves on the wire, to a client that shares no code with the server; its tables of cases
+//! also cite by a string which is an id.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -72,7 +73,8 @@ fn scan_files(files: &[(PathBuf, String)]) -> Vec<Citation> {
                 (false, true) => Kind::Test,
                 (false, false) => Kind::Code,
             };
-            citations.extend(ids(line).map(|id| Citation {
+            let quoted = quoted_ids(line).filter(|_| on_wire);
+            citations.extend(ids(line).chain(quoted).map(|id| Citation {
                 id: id.into(),
                 kind,
                 place: format!("{}:{}", path.display(), number + 1),
@@ -87,6 +89,19 @@ fn ids(line: &str) -> impl Iterator<Item = &str> {
     let cited = line.split_once("// req:").or_else(|| line.split_once("# req:"));
     let list = cited.into_iter().flat_map(|(_, list)| list.split(','));
     list.map(str::trim).filter(|id| !id.is_empty())
+}
+
+/// The first string of a line of Python, if it is the id of a requirement: an RFC's number, a section, words.
+fn quoted_ids(line: &str) -> impl Iterator<Item = &str> {
+    line.split('"').nth(1).into_iter().filter(|text| {
+        let mut parts = text.splitn(3, '-');
+        let mut digits = |dots: &str| {
+            parts.next().is_some_and(|part| {
+                !part.is_empty() && part.chars().all(|c| c.is_ascii_digit() || dots.contains(c))
+            })
+        };
+        digits("") && digits(".") && parts.next().is_some_and(|words| !words.contains(' '))
+    })
 }
 
 /// The line ranges of the items under `#[cfg(test)]`.
@@ -144,6 +159,15 @@ mod tests {
             "    // req: 1-2-a, 1-2-b\nlet s = \"req: 1-2-c\"; // req: 1-2-d\n# req: 1-2-e\n";
         let found: Vec<_> = text.lines().flat_map(ids).collect();
         assert_eq!(found, ["1-2-a", "1-2-b", "1-2-d", "1-2-e"]);
+    }
+
+    #[test]
+    fn a_table_of_cases_on_the_wire_cites_by_its_first_string() {
+        let table =
+            "CASES = [\n  case(\"9114-4.2-te\", \"9114-4.2-other\"),\n  case(\"4-2 te\"),\n]\n";
+        let wire = vec![("9114-4.2-te".to_owned(), Kind::Wire)];
+        assert_eq!(kinds(&[("tests/e2e/test_a.py", table)]), wire);
+        assert_eq!(kinds(&[("tests/interop/a.py", table)]), []);
     }
 
     #[test]

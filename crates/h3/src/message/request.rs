@@ -105,6 +105,10 @@ fn method(value: &[u8]) -> Result<Method, PeerMisbehaved> {
 }
 
 fn scheme(value: &[u8]) -> Result<Scheme, PeerMisbehaved> {
+    // `http` also takes a scheme that begins with a digit (RFC 3986 §3.1).
+    if !value.first().is_some_and(u8::is_ascii_alphabetic) {
+        return Err(PeerMisbehaved::InvalidScheme);
+    }
     Scheme::try_from(value).map_err(|_| PeerMisbehaved::InvalidScheme)
 }
 

@@ -527,6 +527,7 @@ fn message_cases() -> Cases {
         // req: 9114-4.3.1-scheme
         message(Rule::MissingScheme, get_but(":scheme", None)),
         message(Rule::InvalidScheme, get_but(":scheme", Some("ht tp"))),
+        message(Rule::InvalidScheme, get_but(":scheme", Some("1https"))),
         // req: 9114-4.3.1-path
         message(Rule::MissingPath, get_but(":path", None)),
         // req: 9114-4.3.1-path-not-empty
