@@ -90,3 +90,102 @@ fn quic_gets_aes_128_first_and_nothing_below_tls_13() {
     let tcp = tls.tcp_config().unwrap();
     assert_eq!(tcp.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
 }
+
+/// What a client that asks for `name` is shown by `tls`.
+fn shown(tls: &ServerTls, name: &str) -> CertificateDer<'static> {
+    let server = Arc::new(tls.tcp_config().expect("a configuration"));
+    let mut server = rustls::ServerConnection::new(server).expect("a server");
+    let mut client = rustls::ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let seen = Arc::new(Seen::default());
+    client.dangerous().set_certificate_verifier(seen.clone());
+    let name = rustls::pki_types::ServerName::try_from(name.to_owned()).expect("a name");
+    let mut client = rustls::ClientConnection::new(Arc::new(client), name).expect("a client");
+    let mut wire = Vec::new();
+    while client.is_handshaking() && seen.certificate.lock().expect("not poisoned").is_none() {
+        wire.clear();
+        while client.wants_write() {
+            client.write_tls(&mut wire).expect("written");
+        }
+        server.read_tls(&mut &wire[..]).expect("read");
+        server.process_new_packets().expect("a good client");
+        wire.clear();
+        while server.wants_write() {
+            server.write_tls(&mut wire).expect("written");
+        }
+        let mut rest = &wire[..];
+        while !rest.is_empty() {
+            client.read_tls(&mut rest).expect("read");
+            client.process_new_packets().expect("a good server");
+        }
+    }
+    seen.certificate.lock().expect("not poisoned").take().expect("a certificate")
+}
+
+/// Takes every certificate, and remembers it.
+#[derive(Debug, Default)]
+struct Seen {
+    certificate: std::sync::Mutex<Option<CertificateDer<'static>>>,
+}
+
+impl rustls::client::danger::ServerCertVerifier for Seen {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &rustls::pki_types::ServerName<'_>,
+        _ocsp: &[u8],
+        _now: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        *self.certificate.lock().expect("not poisoned") = Some(end_entity.clone().into_owned());
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        self.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[test]
+fn each_name_is_shown_its_own_certificate_and_every_other_the_first() {
+    let made = || {
+        let made = rcgen::generate_simple_self_signed(["any".to_owned()]).expect("a certificate");
+        let key = rustls_pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let certificate = made.cert.der().clone();
+        (certificate.clone(), ServerTls::from_der(vec![certificate], key.into()).expect("a pair"))
+    };
+    let [(first, tls), (exact, of_exact), (wild, of_wild)] = [made(), made(), made()];
+    let names = [("a.test".to_owned(), of_exact), ("*.test".to_owned(), of_wild)];
+    let tls = tls.with_names(names);
+    for (name, certificate) in [
+        ("a.test", &exact),
+        ("A.TEST", &exact),
+        ("b.test", &wild),
+        ("c.b.test", &first),
+        ("test", &first),
+        ("127.0.0.1", &first),
+    ] {
+        assert_eq!(shown(&tls, name), *certificate, "{name}");
+    }
+}
