@@ -76,7 +76,8 @@ impl Router {
     pub(crate) fn find(&self, request: &Request) -> &Route {
         let routes = self.hosts.find(request);
         let found = routes.and_then(|routes| {
-            routes.find(request.uri().path(), |route| route.conditions.hold(request))
+            let path = path::decoded(request.uri().path());
+            routes.find(&path, |route| route.conditions.hold(request))
         });
         found.unwrap_or(&self.nowhere)
     }

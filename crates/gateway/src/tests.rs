@@ -85,6 +85,7 @@ async fn the_most_specific_route_answers_in_whatever_order() {
             ("/a/longer", "a prefix"),
             ("/a/longer/", "a longer prefix"),
             ("/a/longer/exact", "exact"),
+            ("/%61/longer/e%78act", "exact"),
             ("/a/longer/exact/", "a longer prefix"),
         ] {
             assert_eq!(fetch(&gateway, Method::GET, path).await.1, content, "{path}");

@@ -58,7 +58,7 @@ section! {
     /// `method` counts more than `header`, and that more than `query`, `client` and `protocol`, in this order.
     pub struct Route {
         /// The paths: `/about`, `/assets/*` for everything below, `/users/{id}` with any segment in place of the
-        /// parameter. Compared as they are sent, without decoding.
+        /// parameter. Compared decoded: `/%61` takes the route of `/a`.
         pub path: Several<route::Pattern>,
         /// The method is one of these.
         pub method: Option<Several<MethodName>>,

@@ -1,12 +1,15 @@
 //! Which paths a route serves, and the tree that finds it.
 //!
-//! Paths are compared segment by segment, as they were sent. From the left, at the first segment where two patterns
+//! Paths are compared segment by segment, decoded: `/%61` takes the route of `/a`, or whoever guards a path would guard one
+//! of its spellings. From the left, at the first segment where two patterns
 //! differ, a literal one beats a parameter, and a parameter beats the star at the end. So an exact path wins over
 //! everything, a longer prefix over a shorter one, and `/users/{id}` over `/users/*`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use percent_encoding::percent_decode_str;
 use rustc_hash::FxHashMap;
 
 /// Which paths: `/about`, `/assets/*` or `/users/{id}/posts`.
@@ -58,6 +61,9 @@ impl FromStr for Pattern {
         if let Some(bad) = path.chars().find(|c| c.is_whitespace() || "?#".contains(*c)) {
             return Err(NotAPath::Character(bad));
         }
+        if path.contains('%') {
+            return Err(NotAPath::Encoded);
+        }
         let mut segments: Vec<&str> = path.split('/').collect();
         let is_prefix = segments.pop_if(|last| *last == "*").is_some();
         let segments = segments.into_iter().map(Segment::parse).collect::<Result<_, _>>()?;
@@ -100,12 +106,25 @@ pub enum NotAPath {
     /// A path cannot have this.
     #[error("is not a path: `{0}` has no place in one; conditions on the query are `query`")]
     Character(char),
+    /// Paths are decoded before they are compared.
+    #[error("is not a path: write the characters themselves, for paths are compared decoded")]
+    Encoded,
     /// A star that is not the whole last segment.
     #[error("has a star where none can be: it stands alone at the end, as in `/assets/*`")]
     Star,
     /// A brace that makes no parameter.
     #[error("has a parameter that is not one: it is a whole segment, as in `/users/{{id}}`")]
     Parameter,
+}
+
+/// A path of a request as patterns are written: each segment decoded, once. An encoded slash separates nothing, and
+/// stays.
+pub(super) fn decoded(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
+    let decode = |segment| percent_decode_str(segment).decode_utf8_lossy().replace('/', "%2F");
+    Cow::Owned(path.split('/').map(decode).collect::<Vec<_>>().join("/"))
 }
 
 /// Every pattern of a host, with what belongs to it.

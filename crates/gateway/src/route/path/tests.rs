@@ -81,8 +81,23 @@ fn what_is_no_pattern_is_refused_with_its_reason() {
         ("/{}", NotAPath::Parameter),
         ("/a{b}", NotAPath::Parameter),
         ("/{a", NotAPath::Parameter),
+        ("/%61", NotAPath::Encoded),
     ] {
         assert_eq!(text.parse::<Pattern>(), Err(reason), "{text}");
+    }
+}
+
+#[test]
+fn a_path_is_compared_decoded_once_and_an_encoded_slash_separates_nothing() {
+    for (path, compared) in [
+        ("/a/b", "/a/b"),
+        ("/%61dmin/%C3%A4", "/admin/ä"),
+        ("/%61dmin/%ff", "/admin/\u{fffd}"),
+        ("/a%2Fb%2f", "/a%2Fb%2F"),
+        ("/%2561", "/%61"),
+        ("/a%", "/a%"),
+    ] {
+        assert_eq!(decoded(path), compared, "{path}");
     }
 }
 
