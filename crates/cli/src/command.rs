@@ -7,12 +7,16 @@ use std::time::Instant;
 use clap::{Parser, Subcommand};
 
 use crate::error::Error;
+use crate::logging::LogFormat;
 
 mod adapt;
 mod check;
+mod completions;
 mod files;
+mod man;
 mod run;
 mod schema;
+mod trust;
 
 /// An HTTP/3-first edge server: HTTP/1.1, HTTP/2 and HTTP/3 on one port.
 #[derive(Debug, Parser)]
@@ -33,7 +37,7 @@ pub struct Cli {
 
 impl Cli {
     /// The verb; `run` when none was named.
-    pub(crate) fn command(self) -> Command {
+    pub(crate) fn verb(self) -> Command {
         self.command.unwrap_or(Command::Run(self.run))
     }
 }
@@ -54,9 +58,32 @@ pub(crate) enum Command {
     Schema(schema::Args),
     /// Print a configuration as canonical JSON: with every default, and without secrets.
     Adapt(adapt::Args),
+    /// Let this machine trust the local authority: the system, and the browsers of this user.
+    Trust(trust::Args),
+    /// Take that trust away again.
+    Untrust(trust::Args),
+    /// Print the completions of a shell on stdout.
+    Completions(completions::Args),
+    /// Print the manual page on stdout.
+    Man,
 }
 
 impl Command {
+    /// How it is to log.
+    pub(crate) fn log_format(&self) -> LogFormat {
+        match self {
+            Self::Run(args) => args.serve.log_format,
+            Self::Files(args) => args.serve.log_format,
+            Self::Check(_)
+            | Self::Schema(_)
+            | Self::Adapt(_)
+            | Self::Trust(_)
+            | Self::Untrust(_)
+            | Self::Completions(_)
+            | Self::Man => LogFormat::default(),
+        }
+    }
+
     /// Does it; `started` is when the process began.
     pub(crate) fn run(self, started: Instant) -> Result<(), Error> {
         match self {
@@ -65,6 +92,10 @@ impl Command {
             Self::Check(args) => args.run(),
             Self::Schema(args) => args.run(),
             Self::Adapt(args) => args.run(),
+            Self::Trust(args) => args.trust(),
+            Self::Untrust(args) => args.untrust(),
+            Self::Completions(args) => args.run(),
+            Self::Man => man::run(),
         }
     }
 }

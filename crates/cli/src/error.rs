@@ -1,6 +1,7 @@
 //! What keeps `sterna` from doing what it was asked.
 
 use std::io;
+use std::path::PathBuf;
 
 use sterna_gateway::config::Problems;
 use sterna_gateway::handler::files::RootError;
@@ -38,8 +39,12 @@ pub(crate) enum Error {
     Signals(#[source] io::Error),
     #[error("cannot start the access log")]
     AccessLog(#[source] io::Error),
+    #[error("cannot write the access log to {}", path.display())]
+    AccessLogFile { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("the local authority is not trusted everywhere")]
+    Trust,
 }
 
 impl Error {
@@ -51,6 +56,10 @@ impl Error {
                 "write a level, or `target=level` several times, such as `sterna_net=debug,warn`",
             ),
             Self::LocalCa(error) => error.hint(),
+            Self::AccessLogFile { .. } => Some(
+                "name a file in a directory that exists and that this user may write, or leave --access-log out for stdout",
+            ),
+            Self::Trust => Some("do what the lines above say, then try once more"),
             Self::Bind(_)
             | Self::Config(_)
             | Self::Preflight(_)

@@ -17,9 +17,11 @@ mod limits;
 mod listen;
 mod local_ca;
 mod logging;
+mod plain;
 mod preflight;
 mod report;
 mod serve;
+mod trust;
 
 pub use self::command::Cli;
 
@@ -27,7 +29,10 @@ pub use self::command::Cli;
 pub fn main() -> ExitCode {
     let started = Instant::now();
     let cli = Cli::parse();
-    let done = logging::start(cli.log.as_deref()).and_then(|()| cli.command().run(started));
+    let filter = cli.log.clone();
+    let verb = cli.verb();
+    let logging = logging::start(filter.as_deref(), verb.log_format());
+    let done = logging.and_then(|()| verb.run(started));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

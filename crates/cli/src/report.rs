@@ -55,8 +55,12 @@ pub(crate) struct Started<'a> {
     pub(crate) what: &'a str,
     pub(crate) listen: &'a [Listen],
     pub(crate) addresses: &'a [SocketAddr],
+    /// Where plain HTTP is redirected.
+    pub(crate) plain: &'a [SocketAddr],
     pub(crate) certificate: &'a Certificate,
     pub(crate) warnings: &'a [String],
+    /// Why plain HTTP is not redirected, though nobody said so.
+    pub(crate) note: Option<&'a str>,
     pub(crate) begun: Instant,
 }
 
@@ -73,7 +77,14 @@ impl Started<'_> {
         let urls = urls.join("  ");
         let _ = writeln!(text, "  HTTP/1.1, HTTP/2  {urls}  (TCP)");
         let _ = writeln!(text, "  HTTP/3            {urls}  (UDP)");
+        if !self.plain.is_empty() {
+            let urls: Vec<String> = self.plain.iter().map(|at| format!("http://{at}")).collect();
+            let _ = writeln!(text, "  to HTTPS from     {}  (TCP)", urls.join("  "));
+        }
         let _ = writeln!(text, "certificate: {}", self.origin());
+        if let Some(note) = self.note {
+            let _ = writeln!(text, "note: plain HTTP is not redirected: {note}");
+        }
         for warning in self.warnings {
             let _ = writeln!(text, "warning: {warning}");
         }
@@ -95,7 +106,10 @@ impl Started<'_> {
             }
             Origin::LocalCa { root, is_new, .. } => {
                 let new = if *is_new { "made just now, " } else { "" };
-                format!("local authority, {new}not trusted by browsers yet: {}", root.display())
+                format!(
+                    "local authority, {new}not trusted by browsers yet (sterna trust): {}",
+                    root.display()
+                )
             }
         }
     }
@@ -130,7 +144,7 @@ impl Started<'_> {
 }
 
 /// A word of a shell command.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+=:@%".contains(&byte);
     if word.bytes().all(is_plain) {
         return word.to_owned();

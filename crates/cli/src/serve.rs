@@ -1,18 +1,23 @@
 //! The life of a server process: bind, tell, serve, drain.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use sterna_gateway::access_log::{self, Recorders, file};
 use sterna_gateway::config::Model;
 use sterna_gateway::{AccessLog, Gateway, route};
-use sterna_net::{Server, Shutdown, server};
+use sterna_net::{Bound, Running, Server, Shutdown, server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::certificate::Certificate;
 use crate::error::Error;
 use crate::limits;
 use crate::listen::Listen;
+use crate::logging::LogFormat;
+use crate::plain::{self, Plain};
 use crate::report::{self, Started};
 
 /// Arguments of every verb that serves.
@@ -28,9 +33,23 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: Option<u16>,
 
-    /// Write no access log on stdout.
-    #[arg(long, visible_alias = "quiet")]
+    /// Where plain HTTP is redirected to HTTPS, or `off`. Default: port 8080 beside 8443 and 80 beside
+    /// 443, if it is free.
+    #[arg(long, value_name = "ADDR|off")]
+    http: Option<plain::Choice>,
+
+    /// Write the access log to this file, in place of stdout. It begins anew each day and at 100 MiB; seven
+    /// older ones are kept, as FILE.1 and so on.
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
+
+    /// Write no access log.
+    #[arg(long, visible_alias = "quiet", conflicts_with = "access_log")]
     no_access_log: bool,
+
+    /// How the access log and the log on stderr are written.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) log_format: LogFormat,
 }
 
 impl Args {
@@ -68,7 +87,9 @@ pub(crate) struct Plan {
 /// started.
 pub(crate) fn serve(args: &Args, plan: Plan, begun: Instant) -> Result<(), Error> {
     limits::raise_open_files();
-    let mut builder = Server::builder().tls(plan.certificate.tls.clone()).config(plan.server);
+    let (key_log, secrets) = key_log();
+    let tls = plan.certificate.tls.clone().key_log(key_log);
+    let mut builder = Server::builder().tls(tls).config(plan.server);
     for listen in &args.listen {
         for address in listen.resolve()? {
             builder = builder.listen(address);
@@ -78,36 +99,78 @@ pub(crate) fn serve(args: &Args, plan: Plan, begun: Instant) -> Result<(), Error
         builder = builder.workers(workers.into());
     }
     let bound = builder.bind()?;
-    let log = if args.no_access_log { None } else { Some(access_log()?) };
     let (addresses, warnings) = (bound.addresses().to_vec(), bound.warnings().to_vec());
-    let config = sterna_gateway::Config { routes: plan.routes };
+    let plain = Plain::bind(args.http.as_ref(), &addresses)?;
+    let log = if args.no_access_log { None } else { Some(args.start_access_log()?) };
     let recorders = log.as_ref().map(AccessLog::recorders);
-    let running = bound.serve_with(move |_worker| {
-        Gateway::new(&config, recorders.as_ref().map(|recorders| recorders.make()))
-    })?;
-    drain_at_signal(running.handle())?;
+    let plain_addresses = plain.addresses();
+    let https_port = addresses.first().map_or(443, SocketAddr::port);
+    let mut servers = vec![start(bound, plan.routes, recorders.clone())?];
+    if let Some(bound) = plain.bound {
+        servers.push(start(bound, plain::routes(https_port), recorders)?);
+    }
+    drain_at_signal(servers.iter().map(Running::handle).collect())?;
     Started {
         what: &plan.what,
         listen: &args.listen,
         addresses: &addresses,
+        plain: &plain_addresses,
         certificate: &plan.certificate,
-        warnings: &warnings,
+        warnings: &[warnings, secrets].concat(),
+        note: plain.note.as_deref(),
         begun,
     }
     .print();
-    let ended = running.wait();
+    let ended: Vec<_> = servers.into_iter().map(Running::wait).collect();
     if let Some(log) = log {
         log.finish(LOG_PATIENCE);
     }
-    Ok(ended?)
+    Ok(ended.into_iter().collect::<Result<(), _>>()?)
 }
 
-fn access_log() -> Result<AccessLog, Error> {
-    AccessLog::start(std::io::stdout()).map_err(Error::AccessLog)
+impl Args {
+    fn start_access_log(&self) -> Result<AccessLog, Error> {
+        let format = match self.log_format {
+            LogFormat::Text => access_log::Format::Text,
+            LogFormat::Json => access_log::Format::Json,
+        };
+        let log = match &self.access_log {
+            None => AccessLog::start(format, std::io::stdout()),
+            Some(path) => {
+                let refused = |source| Error::AccessLogFile { path: path.clone(), source };
+                let file = file::LogFile::open(file::Config::new(path)).map_err(refused)?;
+                AccessLog::start(format, file)
+            }
+        };
+        log.map_err(Error::AccessLog)
+    }
+}
+
+fn start(
+    bound: Bound,
+    routes: Vec<route::Config>,
+    recorders: Option<Recorders>,
+) -> Result<Running, Error> {
+    let config = sterna_gateway::Config { routes };
+    let make =
+        move |_worker| Gateway::new(&config, recorders.as_ref().map(|recorders| recorders.make()));
+    Ok(bound.serve_with(make)?)
+}
+
+/// Whether the environment asks for the secrets of every connection, and what to tell about it.
+fn key_log() -> (bool, Vec<String>) {
+    let Some(file) = std::env::var_os("SSLKEYLOGFILE").filter(|file| !file.is_empty()) else {
+        return (false, Vec::new());
+    };
+    let warning = format!(
+        "SSLKEYLOGFILE is set: the secrets of EVERY connection are written to {}. Whoever reads that file reads all traffic",
+        PathBuf::from(file).display()
+    );
+    (true, vec![warning])
 }
 
 /// Drains at the first SIGTERM or SIGINT; ends the process at the second.
-fn drain_at_signal(shutdown: Shutdown) -> Result<(), Error> {
+fn drain_at_signal(servers: Vec<Shutdown>) -> Result<(), Error> {
     let (watching, watched) = mpsc::channel();
     thread::Builder::new()
         .name("signals".into())
@@ -128,7 +191,9 @@ fn drain_at_signal(shutdown: Shutdown) -> Result<(), Error> {
                     "draining for up to {} s; once more ends at once",
                     DRAIN.as_secs()
                 ));
-                shutdown.start(DRAIN);
+                for server in &servers {
+                    server.start(DRAIN);
+                }
                 std::process::exit(128 + signals.next().await);
             });
         })

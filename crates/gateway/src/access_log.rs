@@ -5,6 +5,7 @@
 //! line is dropped and counted. What a line holds is in [`entry`].
 
 mod entry;
+pub mod file;
 pub(crate) mod timestamp;
 
 use std::io::{self, Write};
@@ -27,12 +28,12 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// Starts the thread that writes to `output`.
+    /// Starts the thread that writes lines of this form to `output`.
     ///
     /// # Errors
     /// When the operating system gives no thread.
-    pub fn start(output: impl Write + Send + 'static) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+    pub fn start(format: Format, output: impl Write + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::new(Shared { format, ..Shared::default() });
         let (running, ended) = mpsc::channel();
         let writer = thread::Builder::new().name("access-log".into()).spawn({
             let shared = Arc::clone(&shared);
@@ -67,6 +68,16 @@ impl AccessLog {
     }
 }
 
+/// What a line looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Words for people.
+    #[default]
+    Text,
+    /// One object in each line, for machines.
+    Json,
+}
+
 /// Makes recorders.
 #[derive(Clone, Debug)]
 pub struct Recorders {
@@ -78,7 +89,8 @@ impl Recorders {
     /// A recorder for one worker.
     pub fn make(&self) -> Recorder {
         let (pending, dropped) = Default::default();
-        let lane = Arc::new(Lane { pending, dropped, writer: self.writer.clone() });
+        let (format, writer) = (self.shared.format, self.writer.clone());
+        let lane = Arc::new(Lane { format, pending, dropped, writer });
         lock(&self.shared.lanes).push(Arc::clone(&lane));
         Recorder { lane }
     }
@@ -91,8 +103,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Adds the line that `format` writes, or drops it when the output does not keep up.
-    fn record(&self, format: impl FnOnce(&mut Vec<u8>, &mut Clock)) {
+    /// Adds the line that `write` appends in the form that it is given, or drops it when the output does not keep up.
+    fn record(&self, write: impl FnOnce(Format, &mut Vec<u8>, &mut Clock)) {
         let mut pending = lock(&self.lane.pending);
         if pending.lines.len() >= BACKLOG {
             self.lane.dropped.fetch_add(1, Ordering::Relaxed);
@@ -100,7 +112,7 @@ impl Recorder {
         }
         let was_empty = pending.lines.is_empty();
         let Pending { lines, clock } = &mut *pending;
-        format(lines, clock);
+        write(self.lane.format, lines, clock);
         drop(pending);
         if was_empty {
             self.lane.writer.unpark();
@@ -111,6 +123,7 @@ impl Recorder {
 /// The way from one worker to the writer.
 #[derive(Debug)]
 struct Lane {
+    format: Format,
     /// Shared with nobody but the writer, and by that for no longer than a swap.
     pending: Mutex<Pending>,
     dropped: AtomicU64,
@@ -125,6 +138,7 @@ struct Pending {
 
 #[derive(Debug, Default)]
 struct Shared {
+    format: Format,
     lanes: Mutex<Vec<Arc<Lane>>>,
     stopping: AtomicBool,
 }
@@ -207,11 +221,11 @@ mod tests {
     #[test]
     fn finishing_writes_every_line_of_every_worker() {
         let output = Output::default();
-        let log = AccessLog::start(output.clone()).expect("started");
+        let log = AccessLog::start(Format::Text, output.clone()).expect("started");
         let recorders = [log.recorders().make(), log.recorders().make()];
         for (worker, recorder) in recorders.iter().enumerate() {
             for line in 0..100 {
-                recorder.record(|to, _| to.extend(format!("{worker} {line}\n").into_bytes()));
+                recorder.record(|_, to, _| to.extend(format!("{worker} {line}\n").into_bytes()));
             }
         }
         log.finish(PATIENCE);
@@ -226,14 +240,14 @@ mod tests {
     #[test]
     fn an_output_that_stands_still_costs_lines_and_never_the_worker() {
         let output = Output::default();
-        let log = AccessLog::start(output.clone()).expect("started");
+        let log = AccessLog::start(Format::Text, output.clone()).expect("started");
         let recorder = log.recorders().make();
         let held = lock(&output.held);
         let line = [b'x'; 1 << 16];
         // One backlog may be with the writer, one fills up, and more finds no room.
         let lines = 3 * BACKLOG / line.len();
         for _ in 0..lines {
-            recorder.record(|to, _| to.extend_from_slice(&line));
+            recorder.record(|_, to, _| to.extend_from_slice(&line));
         }
         let dropped = log.dropped();
         assert!(dropped >= (BACKLOG / line.len()) as u64, "{dropped} of {lines} dropped");
@@ -250,9 +264,9 @@ mod tests {
     #[test]
     fn finishing_does_not_wait_for_an_output_that_is_stuck() {
         let output = Output::default();
-        let log = AccessLog::start(output.clone()).expect("started");
+        let log = AccessLog::start(Format::Text, output.clone()).expect("started");
         let _held = lock(&output.held);
-        log.recorders().make().record(|to, _| to.push(b'x'));
+        log.recorders().make().record(|_, to, _| to.push(b'x'));
         log.finish(Duration::from_millis(20));
         assert!(lock(&output.written).is_empty());
     }

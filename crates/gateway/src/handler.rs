@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::{Request, Response};
 
 pub mod files;
+pub mod redirect;
 pub mod respond;
 pub mod welcome;
 
@@ -26,6 +27,8 @@ pub trait Handler {
 pub enum Config {
     /// Files of a directory.
     Files(files::Config),
+    /// Elsewhere.
+    Redirect(redirect::Config),
     /// One fixed answer.
     Respond(respond::Config),
     /// The page of a server that has nothing else to serve yet.
@@ -38,6 +41,7 @@ impl Config {
     pub(crate) fn build(&self) -> Built {
         match self {
             Self::Files(config) => Built::Files(config.build()),
+            Self::Redirect(config) => Built::Redirect(config.build()),
             Self::Respond(config) => Built::Respond(config.build()),
             Self::Welcome(config) => Built::Welcome(config.build()),
             Self::NotFound => Built::NotFound,
@@ -49,6 +53,7 @@ impl Config {
 #[derive(Debug)]
 pub(crate) enum Built {
     Files(files::Files),
+    Redirect(redirect::Redirect),
     Respond(respond::Respond),
     Welcome(welcome::Welcome),
     NotFound,
@@ -58,6 +63,7 @@ impl Handler for Built {
     async fn handle(&self, request: &mut Request) -> Result<Response, Error> {
         match self {
             Self::Files(files) => files.handle(request).await,
+            Self::Redirect(redirect) => redirect.handle(request).await,
             Self::Respond(respond) => respond.handle(request).await,
             Self::Welcome(welcome) => welcome.handle(request).await,
             Self::NotFound => Err(Error::NotFound),

@@ -29,7 +29,7 @@ impl io::Write for Output {
 /// The lines of the access log after `visit`, without what differs from run to run.
 async fn log_of<F: Future<Output = ()>>(visit: impl FnOnce(Gateway) -> F) -> Vec<String> {
     let output = Output::default();
-    let log = AccessLog::start(output.clone()).expect("started");
+    let log = AccessLog::start(access_log::Format::Text, output.clone()).expect("started");
     visit(Gateway::new(&config(), Some(log.recorders().make()))).await;
     log.finish(Duration::from_secs(20));
     let written = output.0.lock().expect("not poisoned").clone();

@@ -38,7 +38,7 @@ pub(crate) struct Args {
     key: Option<PathBuf>,
 
     #[command(flatten)]
-    serve: serve::Args,
+    pub(super) serve: serve::Args,
 }
 
 impl Args {

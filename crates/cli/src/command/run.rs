@@ -22,7 +22,7 @@ pub(crate) struct Args {
     config: Option<PathBuf>,
 
     #[command(flatten)]
-    serve: serve::Args,
+    pub(super) serve: serve::Args,
 }
 
 impl Args {

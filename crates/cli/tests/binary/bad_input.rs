@@ -56,6 +56,26 @@ fn a_port_in_use_is_named() {
 }
 
 #[test]
+fn a_port_for_plain_http_that_was_asked_for_and_is_in_use_is_named() {
+    let dir = Dir::new();
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = tcp.local_addr().expect("bound").to_string();
+    let port = address.rsplit(':').next().expect("a port");
+    let args = ["run", "--listen", "127.0.0.1:0", "--http", &address];
+    fails(dir.sterna(&args), &["TCP", port, "in use"]);
+    misused(dir.sterna(&["run", "--http", "on"]), &["--http", "localhost:8443"]);
+}
+
+#[test]
+fn a_file_for_the_access_log_that_cannot_be_is_named() {
+    let dir = Dir::new();
+    let log = dir.path("none/access.log");
+    let args = ["run", "--listen", "127.0.0.1:0", "--access-log", &log];
+    fails(dir.sterna(&args), &[&log, "help: "]);
+    misused(dir.sterna(&["run", "--access-log", &log, "--quiet"]), &["--access-log"]);
+}
+
+#[test]
 fn one_address_in_use_leaves_the_other_unused() {
     let dir = Dir::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("bound");

@@ -36,6 +36,7 @@ impl Dir {
     pub(crate) fn sterna(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sterna"));
         command.args(args).env("STERNA_DATA", self.0.join("data")).env_remove("RUST_LOG");
+        command.env_remove("SSLKEYLOGFILE");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -49,6 +50,13 @@ impl Dir {
     pub(crate) fn start_in_its_directory(&self, args: &[&str]) -> Server {
         let mut command = self.sterna(&[args, &LISTEN].concat());
         command.current_dir(&self.0);
+        self.started(command)
+    }
+
+    /// The same with a variable in its environment.
+    pub(crate) fn start_with(&self, args: &[&str], variable: (&str, &str)) -> Server {
+        let mut command = self.sterna(&[args, &LISTEN].concat());
+        command.env(variable.0, variable.1);
         self.started(command)
     }
 

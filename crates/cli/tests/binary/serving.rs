@@ -1,6 +1,8 @@
 //! What a started binary says and serves.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 use nix::sys::signal::Signal;
 
@@ -43,6 +45,78 @@ fn files_sends_parts_encoded_forms_listings_and_the_page_of_an_application() {
     assert!(page.starts_with("HTTP/1.1 200") && page.ends_with("\r\n\r\napp"), "{page}");
     assert!(server.fetch("/app.js").starts_with("HTTP/1.1 404"));
     assert!(server.fetch("/empty/").contains("<title>/empty</title>"));
+}
+
+#[test]
+fn plain_http_is_redirected_where_it_was_asked_for() {
+    let dir = Dir::new();
+    let server = dir.start(&["files", &dir.path("site"), "--http", "127.0.0.1:0"]);
+    let line = server.report.lines().find(|line| line.starts_with("  to HTTPS from "));
+    let plain = line.and_then(|line| line.split("http://").nth(1)).expect("an address");
+    let plain = plain.split_whitespace().next().expect("an address");
+    let fetch = |request: &str| {
+        let mut tcp = TcpStream::connect(plain).expect("connected");
+        tcp.write_all(format!("{request}connection: close\r\n\r\n").as_bytes()).expect("sent");
+        let mut response = String::new();
+        tcp.read_to_string(&mut response).expect("a response");
+        response
+    };
+    let response = fetch("GET //a?b HTTP/1.1\r\nhost: example.com:80\r\n");
+    assert!(response.starts_with("HTTP/1.1 308"), "{response}");
+    let port = server.address.port();
+    let location = format!("\r\nlocation: https://example.com:{port}//a?b\r\n");
+    assert!(response.contains(&location), "{response}");
+    assert!(response.contains("\r\ncache-control: no-store\r\n"), "{response}");
+    let challenge = "GET /.well-known/acme-challenge/x HTTP/1.1\r\nhost: example.com\r\n";
+    assert!(fetch(challenge).starts_with("HTTP/1.1 404"));
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait();
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.stdout.contains(" GET //a 308 "), "{}", ended.stdout);
+}
+
+#[test]
+fn the_access_log_is_json_and_in_a_file_if_asked_for() {
+    let dir = Dir::new();
+    let log = dir.path("access.log");
+    let args = ["files", &dir.path("site"), "--log-format", "json", "--access-log", &log];
+    let server = dir.start(&args);
+    assert!(server.fetch("/hello.txt").ends_with("hello"));
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait();
+    assert_eq!((ended.code, &*ended.stdout), (Some(0), ""));
+    let line = fs::read_to_string(log).expect("written");
+    assert!(line.starts_with("{\"time\":\"20") && line.ends_with("\"cut\":false}\n"), "{line}");
+    assert!(line.contains("\"path\":\"/hello.txt\",\"status\":200,\"bytes\":5,"), "{line}");
+}
+
+#[test]
+fn the_secrets_of_connections_are_written_when_the_environment_says_so_and_loudly() {
+    let dir = Dir::new();
+    let secrets = dir.path("secrets");
+    let server = dir.start_with(&["files", &dir.path("site")], ("SSLKEYLOGFILE", &secrets));
+    assert!(server.report.contains("warning: SSLKEYLOGFILE is set"), "{}", server.report);
+    assert!(server.fetch("/hello.txt").ends_with("hello"));
+    let written = fs::read_to_string(secrets).expect("written");
+    assert!(written.contains("SERVER_TRAFFIC_SECRET_0 "), "{written}");
+    let quiet = dir.start(&["files", &dir.path("site")]);
+    assert!(!quiet.report.contains("SSLKEYLOGFILE"), "{}", quiet.report);
+}
+
+#[test]
+fn completions_and_the_manual_come_on_stdout() {
+    let dir = Dir::new();
+    for (args, part) in [
+        (&["completions", "bash"][..], "_sterna()"),
+        (&["completions", "zsh"], "#compdef sterna"),
+        (&["completions", "fish"], "complete -c sterna"),
+        (&["man"], ".TH sterna"),
+    ] {
+        let output = dir.sterna(args).output().expect("run");
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        let text = String::from_utf8(output.stdout).expect("text");
+        assert!(text.contains(part) && text.contains("listing"), "{args:?}: {text}");
+    }
 }
 
 #[test]

@@ -18,9 +18,11 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 use sterna_net::RequestContext;
 
-use super::Recorder;
 use super::timestamp::{Clock, push_padded};
+use super::{Format, Recorder};
 use crate::Request;
+
+mod json;
 
 /// A request on its way to the access log; dropping it writes the line.
 #[derive(Debug)]
@@ -78,7 +80,11 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let taken = self.arrived.elapsed();
         let Self { recorder, line, context, .. } = self;
-        recorder.record(|to, clock| line.write(context.as_ref(), taken, to, clock));
+        let context = context.as_ref();
+        recorder.record(|format, to, clock| match format {
+            Format::Text => line.write(context, taken, to, clock),
+            Format::Json => line.write_json(context, taken, to, clock),
+        });
     }
 }
 
@@ -143,11 +149,16 @@ fn push_address(address: SocketAddr, to: &mut Vec<u8>) {
 
 /// Milliseconds with three decimals: `0.412ms`.
 fn push_millis(duration: Duration, to: &mut Vec<u8>) {
+    push_number_of_millis(duration, to);
+    to.extend_from_slice(b"ms");
+}
+
+/// The same without the unit.
+fn push_number_of_millis(duration: Duration, to: &mut Vec<u8>) {
     let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     push_padded(micros / 1000, 1, to);
     to.push(b'.');
     push_padded(micros % 1000, 3, to);
-    to.extend_from_slice(b"ms");
 }
 
 /// Text of the client's choice, so that it stays one word of one line and cannot talk to a terminal.
@@ -173,7 +184,7 @@ mod tests {
 
     use super::*;
 
-    fn line() -> Line {
+    pub(super) fn line() -> Line {
         Line {
             time: UNIX_EPOCH,
             method: Method::GET,
