@@ -170,15 +170,53 @@ impl Shared {
             lines.clear();
             std::mem::swap(&mut lock(&lane.pending).lines, lines);
             any |= !lines.is_empty();
-            output.write_all(lines)?;
+            persist(output, |output| write_some(output, lines))?;
         }
-        output.flush()?;
+        persist(output, |output| output.flush().map(|()| true))?;
         Ok(any)
     }
 
     fn dropped(&self) -> u64 {
         lock(&self.lanes).iter().map(|lane| lane.dropped.load(Ordering::Relaxed)).sum()
     }
+}
+
+/// Repeats `step` until it is done, also when the output cannot go on for now.
+///
+/// A pipe may be non-blocking, for it is whoever else holds it that says so; and a disk that is full has room again one
+/// day. Meanwhile lines are dropped and counted, as for any slow output.
+fn persist<W>(output: &mut W, mut step: impl FnMut(&mut W) -> io::Result<bool>) -> io::Result<()> {
+    let mut is_told = false;
+    loop {
+        match step(output) {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock => thread::sleep(GATHER),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, "the access log waits for room on its disk");
+                    }
+                    thread::sleep(FULL);
+                }
+                _ => return Err(error),
+            },
+        }
+    }
+}
+
+/// Writes what the output takes of `lines`, and leaves the rest in it; whether nothing is left.
+fn write_some(output: &mut impl Write, lines: &mut Vec<u8>) -> io::Result<bool> {
+    if !lines.is_empty() {
+        let written = output.write(lines)?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        lines.drain(..written);
+    }
+    Ok(lines.is_empty())
 }
 
 /// A panic while formatting leaves at worst half a line.
@@ -192,6 +230,9 @@ const BACKLOG: usize = 1 << 20;
 /// How long lines gather before they are written together: under load it saves a wake-up and a system
 /// call for each line, and nobody who reads along sees it.
 const GATHER: Duration = Duration::from_millis(10);
+
+/// How long to wait for room on a full disk.
+const FULL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -259,6 +300,39 @@ mod tests {
             (lines - dropped as usize) * line.len(),
             "what was not dropped is there"
         );
+    }
+
+    /// An output that takes three bytes at a time, and nothing every second time.
+    struct Reluctant(Output, bool);
+
+    impl Reluctant {
+        fn refuse(&mut self) -> io::Result<()> {
+            self.1 = !self.1;
+            if self.1 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        }
+    }
+
+    impl Write for Reluctant {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.refuse()?;
+            self.0.write(&bytes[..bytes.len().min(3)])
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.refuse()
+        }
+    }
+
+    #[test]
+    fn an_output_that_does_not_block_gets_every_line_in_time() {
+        let output = Output::default();
+        let log = AccessLog::start(Reluctant(output.clone(), false)).expect("started");
+        for line in 0..10 {
+            log.recorders().make().record(|to, _| to.extend(format!("{line}\n").into_bytes()));
+        }
+        log.finish(PATIENCE);
+        let expected: String = (0..10).map(|line| format!("{line}\n")).collect();
+        assert_eq!(*lock(&output.written), expected.into_bytes());
     }
 
     #[test]
