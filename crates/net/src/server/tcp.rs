@@ -12,7 +12,7 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
@@ -61,6 +61,7 @@ impl<S: HttpService> Listener<S> {
         let permits = Arc::new(Semaphore::new(limit as usize));
         let mut draining = drain.clone();
         let mut draining = pin!(draining.started());
+        let mut complained = None;
         loop {
             let permit = tokio::select! {
                 biased;
@@ -71,7 +72,7 @@ impl<S: HttpService> Listener<S> {
             let (stream, peer) = tokio::select! {
                 biased;
                 () = &mut draining => break,
-                accepted = accept(&listener, &dispatch) => accepted,
+                accepted = accept(&listener, &dispatch, &mut complained) => accepted,
             };
             let connection = Connection {
                 peer,
@@ -95,7 +96,13 @@ impl<S: HttpService> Listener<S> {
 }
 
 /// The next connection; failures are the machine's (no descriptors, no memory) or the client's, and pass.
-async fn accept<S>(listener: &TcpListener, dispatch: &Dispatch<S>) -> (TcpStream, SocketAddr) {
+///
+/// `complained` is when the log last heard of the machine's: while they last there are 20 in a second.
+async fn accept<S>(
+    listener: &TcpListener,
+    dispatch: &Dispatch<S>,
+    complained: &mut Option<Instant>,
+) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -107,7 +114,10 @@ async fn accept<S>(listener: &TcpListener, dispatch: &Dispatch<S>) -> (TcpStream
             Err(error) => {
                 dispatch.counters.accept_failures.increment();
                 if !is_of_one_connection(&error) {
-                    tracing::warn!(%error, "cannot accept, trying again soon");
+                    if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_PAUSE) {
+                        *complained = Some(Instant::now());
+                        tracing::warn!(%error, "cannot accept connections for now, trying on");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -352,6 +362,9 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Pause after a failure to accept that the next connection would meet too: long enough for descriptors to be freed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Pause between two lines of the log about that.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
 
 /// hyper's own lower bound.
 const MIN_HTTP1_BUFFER: usize = 8192;
