@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 
 use crate::{Request, Response};
 
+pub mod body_limit;
 pub mod headers;
 
 /// A station between the route and its handler.
@@ -25,6 +26,8 @@ pub trait Middleware {
 /// Which middleware, and how.
 #[derive(Clone, Debug)]
 pub enum Config {
+    /// How much a client may send.
+    BodyLimit(body_limit::Config),
     /// Fields of requests and responses, set or removed.
     Headers(headers::Config),
 }
@@ -32,6 +35,7 @@ pub enum Config {
 impl Config {
     pub(crate) fn build(&self) -> Box<dyn Middleware> {
         match self {
+            Self::BodyLimit(config) => Box::new(config.build()),
             Self::Headers(config) => Box::new(config.build()),
         }
     }

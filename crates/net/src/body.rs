@@ -112,9 +112,9 @@ impl Body {
         Self::of(Kind::Upload(upload))
     }
 
-    /// Fails with [`Error::TooLarge`] when more than `bytes` come.
-    pub(crate) fn limit(&mut self, bytes: u64) {
-        self.limit = Some(bytes);
+    /// Fails with [`Error::TooLarge`] when more than `bytes` come; a smaller limit that it has already stays.
+    pub fn limit(&mut self, bytes: u64) {
+        self.limit = Some(self.limit.map_or(bytes, |limit| limit.min(bytes)));
     }
 
     const fn of(kind: Kind) -> Self {
