@@ -141,7 +141,10 @@ impl ServerTls {
 
     /// For TCP: TLS 1.3 and 1.2, ALPN `h2` and `http/1.1`.
     pub(crate) fn tcp_config(&self) -> Result<rustls::ServerConfig, TlsError> {
-        self.config(&[&rustls::version::TLS13, &rustls::version::TLS12], &[b"h2", b"http/1.1"])
+        let mut config = self
+            .config(&[&rustls::version::TLS13, &rustls::version::TLS12], &[b"h2", b"http/1.1"])?;
+        config.max_fragment_size = Some(TCP_RECORD);
+        Ok(config)
     }
 
     /// For QUIC: TLS 1.3 only (RFC 9001 §4.2), ALPN `h3`, no early data.
@@ -204,6 +207,10 @@ fn provider() -> CryptoProvider {
         .sort_by_key(|suite| suite.suite() != rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
     provider
 }
+
+/// Bytes of a TLS record over TCP. A client reads nothing of a record before it has all of it, and TCP's first flight is
+/// about 14 KB: the first of the largest records, 16 KB, would keep it waiting for a second round trip.
+const TCP_RECORD: usize = 8 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -189,3 +189,65 @@ fn each_name_is_shown_its_own_certificate_and_every_other_the_first() {
         assert_eq!(shown(&tls, name), *certificate, "{name}");
     }
 }
+
+/// What one side has to say, told to the other.
+fn carry<S, T>(from: &mut rustls::ConnectionCommon<S>, to: &mut rustls::ConnectionCommon<T>)
+where
+    S: rustls::SideData,
+    T: rustls::SideData,
+{
+    let wire = said(from);
+    let mut unread = wire.as_slice();
+    while !unread.is_empty() {
+        to.read_tls(&mut unread).expect("a handshake is short");
+        to.process_new_packets().expect("the other side obeys TLS");
+    }
+}
+
+fn said<S: rustls::SideData>(from: &mut rustls::ConnectionCommon<S>) -> Vec<u8> {
+    let mut wire = Vec::new();
+    while from.wants_write() {
+        from.write_tls(&mut wire).expect("a Vec takes everything");
+    }
+    wire
+}
+
+/// Ten segments of Ethernet's size (RFC 6928), of which the tickets and the head of a response take less than 1,000 bytes.
+const FIRST_FLIGHT: usize = 14_480;
+
+#[test]
+fn a_client_can_read_from_the_first_flight_of_tcp() {
+    let files = Files::new("record");
+    let (certificate, key) = pair();
+    let tls = ServerTls::from_pem_files(
+        files.write("cert.pem", &certificate),
+        files.write("key.pem", &key),
+    )
+    .unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "localhost".try_into().unwrap();
+    let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut server = rustls::ServerConnection::new(Arc::new(tls.tcp_config().unwrap())).unwrap();
+    while client.is_handshaking() || server.is_handshaking() {
+        carry(&mut client, &mut server);
+        carry(&mut server, &mut client);
+    }
+
+    io::Write::write_all(&mut server.writer(), &[7; 40_000]).unwrap();
+    let wire = said(&mut server);
+    let mut longest = 0;
+    let mut rest = wire.as_slice();
+    while let [_, _, _, high, low, after @ ..] = rest {
+        let len = usize::from(u16::from_be_bytes([*high, *low]));
+        longest = longest.max(len);
+        rest = &after[len..];
+    }
+    assert!((4_096..FIRST_FLIGHT - 1_000).contains(&longest), "one record has {longest} bytes");
+}
