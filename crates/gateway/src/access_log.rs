@@ -326,9 +326,10 @@ mod tests {
     #[test]
     fn an_output_that_does_not_block_gets_every_line_in_time() {
         let output = Output::default();
-        let log = AccessLog::start(Reluctant(output.clone(), false)).expect("started");
+        let log =
+            AccessLog::start(Format::Text, Reluctant(output.clone(), false)).expect("started");
         for line in 0..10 {
-            log.recorders().make().record(|to, _| to.extend(format!("{line}\n").into_bytes()));
+            log.recorders().make().record(|_, to, _| to.extend(format!("{line}\n").into_bytes()));
         }
         log.finish(PATIENCE);
         let expected: String = (0..10).map(|line| format!("{line}\n")).collect();
