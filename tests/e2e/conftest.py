@@ -155,8 +155,8 @@ class Starter:
         self._site = site
         self._started = []
 
-    def files(self, root=None, workers=2, cert=None, key=None, listen="127.0.0.1:0"):
-        return self._start(self.files_argv(root, workers, cert, key, listen))
+    def files(self, root=None, workers=2, cert=None, key=None, listen="127.0.0.1:0", flags=()):
+        return self._start([*self.files_argv(root, workers, cert, key, listen), *flags])
 
     def files_argv(self, root=None, workers=2, cert=None, key=None, listen="127.0.0.1:0"):
         argv = [binary("STERNA_BIN"), "files", root or self._site.root, "--listen", listen]
