@@ -34,7 +34,7 @@ pub use self::listen::{Listen, NotAPlace, ResolveError};
 pub use self::problem::{Mistake, Place, Problems, Sources};
 pub use self::quic::{Congestion, Quic, Retry};
 pub use self::server::{AltSvc, Limits, Timeouts};
-pub use self::setting::{At, FilePath, Setting, Several};
+pub use self::setting::{At, FilePath, Named, Setting, Several};
 use self::setting::{json, section};
 use self::shape::{Section, Shape};
 pub use self::site::{Answer, Defaults, Edit, Files, Respond, Root, Route, Site, Version};

@@ -106,11 +106,11 @@ impl Route {
                 "give it a `root` or a `respond`",
             );
         }
-        for name in self.header.keys() {
+        for (place, name, _) in self.header.with_places() {
             if HeaderName::try_from(name).is_err() {
                 let reason = "is not the name of a header field".to_owned();
                 let mistake = Mistake::Value { read: name.clone(), reason };
-                problems.add(self.at.key("header"), mistake);
+                problems.add(place, mistake);
             }
         }
         self.request_headers.check(problems);
@@ -153,8 +153,7 @@ fn check_respond(respond: Option<&Respond>, problems: &mut Problems) {
 
 impl Edit {
     fn check(&self, problems: &mut Problems) {
-        for (name, value) in &self.set {
-            let place = self.at.key("set");
+        for (place, name, value) in self.set.with_places() {
             match HeaderName::try_from(name) {
                 Err(_) => {
                     let reason = "is not the name of a header field".to_owned();

@@ -404,18 +404,50 @@ impl<T: Setting> Setting for Several<T> {
     }
 }
 
-/// A table with keys of the user's choice.
-impl<T: Setting> Setting for BTreeMap<String, T> {
+/// A table with keys of the user's choice, and where each is written.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Named<T> {
+    entries: BTreeMap<String, T>,
+    #[serde(skip)]
+    places: BTreeMap<String, Place>,
+}
+
+impl<T> Named<T> {
+    /// By name.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &T)> {
+        self.entries.iter()
+    }
+
+    /// The same, with the place of each key.
+    pub(super) fn with_places(&self) -> impl Iterator<Item = (&Place, &String, &T)> {
+        let place = |name| self.places.get(name);
+        self.iter().filter_map(move |(name, value)| Some((place(name)?, name, value)))
+    }
+}
+
+impl<T: PartialEq> PartialEq for Named<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
+impl<T: Setting> Setting for Named<T> {
     fn read(value: &Value, problems: &mut Problems) -> Option<Self> {
-        let Kind::Table(entries) = &value.kind else {
+        let Kind::Table(written) = &value.kind else {
             return type_mistake(value, "a table", problems);
         };
-        let read = |entry: &Entry| Some((entry.key.clone(), T::read(&entry.value, problems)?));
-        Some(entries.iter().filter_map(read).collect())
+        let (mut entries, mut places) = (BTreeMap::new(), BTreeMap::new());
+        for Entry { key, place, value } in written {
+            let Some(value) = T::read(value, problems) else { continue };
+            entries.insert(key.clone(), value);
+            places.insert(key.clone(), place.clone());
+        }
+        Some(Self { entries, places })
     }
 
     fn missing() -> Option<Self> {
-        Some(Self::new())
+        Some(Self { entries: BTreeMap::new(), places: BTreeMap::new() })
     }
 
     fn shape() -> Shape {

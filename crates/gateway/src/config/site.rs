@@ -1,6 +1,5 @@
 //! Sites and their routes.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -8,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 
 use super::problem::{Mistake, Problems};
-use super::setting::{FilePath, Setting, Several, choice, section, type_mistake, word};
+use super::setting::{FilePath, Named, Setting, Several, choice, section, type_mistake, word};
 use super::shape::Shape;
 use super::tls::Tls;
 use super::value::{Kind, Text, Value};
@@ -63,9 +62,9 @@ section! {
         /// The method is one of these.
         pub method: Option<Several<MethodName>>,
         /// Each of these fields says this; `*` takes any value.
-        pub header: BTreeMap<String, WantedValue>,
+        pub header: Named<WantedValue>,
         /// Each of these keys of the query says this, as it is sent; `*` takes any value.
-        pub query: BTreeMap<String, WantedValue>,
+        pub query: Named<WantedValue>,
         /// The client's address is in one of these networks.
         pub client: Option<Several<Network>>,
         /// The version of HTTP is one of these.
@@ -85,7 +84,7 @@ section! {
     /// Changes of header fields, such as `{ set = { x-frame-options = "DENY" }, remove = ["server"] }`.
     pub struct Edit {
         /// Fields to set; each replaces what was there under its name.
-        pub set: BTreeMap<String, Text>,
+        pub set: Named<Text>,
         /// Fields to take out.
         pub remove: Vec<FieldName>,
     }
