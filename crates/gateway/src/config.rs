@@ -37,7 +37,9 @@ pub use self::server::{AltSvc, Limits, Timeouts};
 pub use self::setting::{At, FilePath, Named, Setting, Several};
 use self::setting::{json, section};
 use self::shape::{Section, Shape};
-pub use self::site::{Answer, Defaults, Edit, Files, Respond, Root, Route, Site, Version};
+pub use self::site::{
+    Answer, Defaults, Edit, Elsewhere, Files, Redirect, Respond, Root, Route, Site, Version,
+};
 pub use self::tls::Tls;
 pub use self::units::{ByteSize, NotASize, NotASpan, Span};
 pub use self::value::{Text, Value};

@@ -9,9 +9,9 @@ use sterna_net::{Protocol, ServerTls};
 use super::Model;
 use super::problem::{Mistake, Place, Problems};
 use super::setting::Several;
-use super::site::{Edit, Files, Respond, Root, Route, Site, Version};
+use super::site::{Edit, Files, Redirect, Respond, Root, Route, Site, Version};
 use super::tls::Tls;
-use crate::handler::{self, files, respond};
+use crate::handler::{self, files, redirect, respond};
 use crate::middleware::{self, headers};
 use crate::route::{self, Conditions, Pattern, host};
 
@@ -65,9 +65,8 @@ impl Model {
         };
         let mut routes = Vec::new();
         let place = site.at.key("root");
-        if let Some(handler) =
-            build_handler(site.root.as_ref(), site.respond.as_ref(), place, problems)
-        {
+        let actions = (site.root.as_ref(), site.respond.as_ref(), site.redirect.as_ref());
+        if let Some(handler) = build_handler(actions, place, problems) {
             let rest = route::Config::new(Pattern::any(), handler);
             routes.push(route::Config { middleware: build_headers(&headers), ..rest });
         }
@@ -88,7 +87,8 @@ impl Model {
 impl Route {
     fn build(&self, outer: &headers::Config, problems: &mut Problems) -> Vec<route::Config> {
         let place = self.at.key("root");
-        let handler = build_handler(self.root.as_ref(), self.respond.as_ref(), place, problems);
+        let actions = (self.root.as_ref(), self.respond.as_ref(), self.redirect.as_ref());
+        let handler = build_handler(actions, place, problems);
         let Some(handler) = handler else { return Vec::new() };
         let headers = headers::Config {
             request: outer.request.then(&self.request_headers.build()),
@@ -126,8 +126,7 @@ fn listed<T, U>(several: Option<&Several<T>>, of: impl Fn(&T) -> U) -> Vec<U> {
 }
 
 fn build_handler(
-    root: Option<&Root>,
-    respond: Option<&Respond>,
+    (root, respond, redirect): (Option<&Root>, Option<&Respond>, Option<&Redirect>),
     place: &Place,
     problems: &mut Problems,
 ) -> Option<handler::Config> {
@@ -140,6 +139,10 @@ fn build_handler(
                 None
             }
         };
+    }
+    if let Some(Redirect(elsewhere)) = redirect {
+        let (status, target) = (elsewhere.status.0, elsewhere.to.target.clone());
+        return Some(handler::Config::Redirect(redirect::Config { status, target }));
     }
     let Respond(answer) = respond?;
     Some(handler::Config::Respond(respond::Config {

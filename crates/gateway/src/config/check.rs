@@ -5,8 +5,9 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 
 use super::problem::{Mistake, Place, Problems};
 use super::setting::At;
-use super::site::{Edit, Respond, Route, Site};
+use super::site::{Edit, Redirect, Respond, Route, Site};
 use super::{Listen, Model};
+use crate::route::path::{Tree, decoded};
 use crate::route::{Conditions, Pattern};
 
 impl Model {
@@ -45,7 +46,7 @@ impl Model {
             problems.contradiction(
                 self.at.table(),
                 "nothing is served",
-                "add a `[[site]]` with a `root` or a `respond`",
+                "add a `[[site]]` with a `root`, a `respond` or a `redirect`",
             );
         }
         for (i, site) in self.site.iter().enumerate() {
@@ -68,7 +69,7 @@ impl Site {
             problems.contradiction(
                 self.at.table(),
                 "this site answers nothing",
-                "give it a `root`, a `respond`, or a `[[site.route]]`",
+                "give it a `root`, a `respond`, a `redirect`, or a `[[site.route]]`",
             );
         }
         self.request_headers.check(problems);
@@ -93,6 +94,67 @@ impl Site {
                 taken.push((path.clone(), conditions.clone(), route.at.table()));
             }
         }
+        check_loops(self, problems);
+    }
+}
+
+/// Refuses redirects that lead to themselves.
+///
+/// A target is followed once: a request that the route takes is made up, and its target routed again. Routes with
+/// conditions are thought to take what comes to their path, so that only what must loop is refused.
+fn check_loops(site: &Site, problems: &mut Problems) {
+    let mut tree = Tree::default();
+    let whole_site = site.redirect.as_ref().map(|redirect| (Pattern::any(), redirect, &site.at));
+    if has_handler(&site.at) {
+        tree.entry(&Pattern::any()).push(None);
+    }
+    for (i, route) in site.route.iter().enumerate() {
+        for path in &route.path.0 {
+            tree.entry(path).push(Some(i));
+        }
+    }
+    let of_routes = site.route.iter().enumerate().flat_map(|(i, route)| {
+        let redirect = route.redirect.as_ref().filter(|_| route.conditions().is_empty());
+        let paths = route.path.0.iter();
+        paths.filter_map(move |path| Some((Some(i), path.clone(), redirect?, &route.at)))
+    });
+    let of_site = whole_site.map(|(path, redirect, at)| (None, path, redirect, at));
+    for (owner, path, Redirect(elsewhere), at) in of_site.into_iter().chain(of_routes) {
+        let asked = path.sample();
+        let leads_back = site.host.0.iter().any(|host| {
+            let host = host.to_string();
+            let target = elsewhere.to.text.replace("{host}", &host).replace("{path}", &asked);
+            path_on(&target, &host)
+                .is_some_and(|path| tree.find(&path, |_| true).copied() == Some(owner))
+        });
+        if leads_back {
+            let what = format!("the redirect from `{path}` to `{}` leads to itself", elsewhere.to);
+            problems.contradiction(
+                at.key("redirect"),
+                &what,
+                "send clients to another path or host",
+            );
+        }
+    }
+}
+
+/// The path of a target, if it is of `host`.
+fn path_on(target: &str, host: &str) -> Option<String> {
+    let target = target.replace("{query}", "");
+    let target = target.split(['?', '#']).next().unwrap_or_default();
+    let path = match target.strip_prefix("https://") {
+        Some(rest) => {
+            let rest = rest.strip_prefix(host).filter(|_| host != "*")?;
+            rest.strip_prefix(":443").unwrap_or(rest)
+        }
+        None => target,
+    };
+    match path {
+        "" => Some("/".to_owned()),
+        path if path.starts_with('/') && !path.starts_with("//") => {
+            Some(decoded(path).into_owned())
+        }
+        _ => None,
     }
 }
 
@@ -103,7 +165,7 @@ impl Route {
             problems.contradiction(
                 self.at.table(),
                 "this route answers nothing",
-                "give it a `root` or a `respond`",
+                "give it a `root`, a `respond` or a `redirect`",
             );
         }
         for (place, name, _) in self.header.with_places() {
@@ -120,7 +182,7 @@ impl Route {
 }
 
 /// What can answer.
-const HANDLERS: [&str; 2] = ["root", "respond"];
+const HANDLERS: [&str; 3] = ["root", "respond", "redirect"];
 
 fn has_handler(at: &At) -> bool {
     HANDLERS.iter().any(|handler| at.written(handler).is_some())

@@ -11,6 +11,7 @@ use super::setting::{FilePath, Named, Setting, Several, choice, section, type_mi
 use super::shape::Shape;
 use super::tls::Tls;
 use super::value::{Kind, Text, Value};
+use crate::handler::redirect;
 use crate::route::condition::{Network, Wanted};
 use crate::route::{self, host};
 
@@ -30,7 +31,7 @@ section! {
     /// What is served under a host. The most specific host wins: an exact name, then a wildcard, then `*`; a request
     /// never leaves the site of its host.
     ///
-    /// `root` or `respond` answers what no route of the site takes; one of them or a route must be there.
+    /// `root`, `respond` or `redirect` answers what no route of the site takes; one of them or a route must be there.
     pub struct Site {
         /// The hosts, without a port. A wildcard stands for one label.
         pub host: Several<host::Pattern> = Several(vec![host::Pattern::Any]),
@@ -40,6 +41,8 @@ section! {
         pub root: Option<Root>,
         /// Answers every request with this: a text, or a table.
         pub respond: Option<Respond>,
+        /// Sends clients elsewhere: a target, or a table.
+        pub redirect: Option<Redirect>,
         /// Changes of the fields of requests, before the handler sees them.
         pub request_headers: Edit,
         /// Changes of the fields of responses, whoever made them.
@@ -50,7 +53,7 @@ section! {
 }
 
 section! {
-    /// What is served for some paths of a site. `root` or `respond` answers; all conditions that are written must hold.
+    /// What is served for some paths of a site. `root`, `respond` or `redirect` answers; all conditions that are written must hold.
     ///
     /// The most specific path wins. From the left, at the first segment where two paths differ, a literal one beats a
     /// parameter, and a parameter beats the star. Among routes of the same path the one with more conditions wins; then
@@ -73,6 +76,8 @@ section! {
         pub root: Option<Root>,
         /// Answers every request with this: a text, or a table.
         pub respond: Option<Respond>,
+        /// Sends clients elsewhere: a target, or a table.
+        pub redirect: Option<Redirect>,
         /// Changes of the fields of requests, after those of the site.
         pub request_headers: Edit,
         /// Changes of the fields of responses; they have the last word over those of the site.
@@ -168,6 +173,93 @@ impl Setting for Respond {
     }
 }
 
+section! {
+    /// Sends clients elsewhere, where a target alone is not enough.
+    pub struct Elsewhere {
+        /// Where to: a URL or a path. `{host}` is the host of the request, `{path}` its path with the slash in front,
+        /// `{query}` its query with the question mark.
+        pub to: RedirectTarget,
+        /// 301, 302, 303, 307, or 308, which is for good and keeps the method.
+        pub status: RedirectStatus = RedirectStatus(StatusCode::PERMANENT_REDIRECT),
+    }
+}
+
+/// A redirect: its target, or a table.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Redirect(pub Elsewhere);
+
+impl Setting for Redirect {
+    fn read(value: &Value, problems: &mut Problems) -> Option<Self> {
+        match &value.kind {
+            Kind::Table(_) => Elsewhere::read(value, problems).map(Self),
+            Kind::Text(_) => {
+                let to = RedirectTarget::read(value, problems)?;
+                let status = RedirectStatus(StatusCode::PERMANENT_REDIRECT);
+                Some(Self(Elsewhere { to, status, at: Default::default() }))
+            }
+            _ => type_mistake(value, "a string or a table", problems),
+        }
+    }
+
+    fn shape() -> Shape {
+        Shape::Either(vec![RedirectTarget::shape(), Elsewhere::shape()])
+    }
+}
+
+/// Where to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedirectTarget {
+    pub(super) text: String,
+    pub(super) target: redirect::Target,
+}
+
+impl FromStr for RedirectTarget {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let target =
+            text.parse().map_err(|error| format!("is no target of a redirect: {error}"))?;
+        Ok(Self { text: text.to_owned(), target })
+    }
+}
+
+impl fmt::Display for RedirectTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A status that sends a client elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RedirectStatus(pub StatusCode);
+
+impl Serialize for RedirectStatus {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u16(self.0.as_u16())
+    }
+}
+
+impl Setting for RedirectStatus {
+    fn read(value: &Value, problems: &mut Problems) -> Option<Self> {
+        let Status(status) = Status::read(value, problems)?;
+        if !REDIRECTS.contains(&status.as_u16()) {
+            let read = status.as_u16().to_string();
+            let reason = "is no status of a redirect: 301, 302, 303, 307 or 308".to_owned();
+            problems.add(&value.place, Mistake::Value { read, reason });
+            return None;
+        }
+        Some(Self(status))
+    }
+
+    fn shape() -> Shape {
+        Shape::Integer { least: 301, most: 308 }
+    }
+}
+
+/// Those which clients follow (RFC 9110 §15.4).
+const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
+
 /// A status that can end a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status(pub StatusCode);
@@ -234,7 +326,8 @@ impl FromStr for MediaType {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let value = text.contains('/').then(|| HeaderValue::from_str(text).ok()).flatten();
+        let is_like_one = text.contains('/') && text.is_ascii();
+        let value = HeaderValue::from_str(text).ok().filter(|_| is_like_one);
         value.map(Self).ok_or("is not a media type such as `text/html; charset=utf-8`")
     }
 }
@@ -290,6 +383,7 @@ choice! {
     }
 }
 
+word!(RedirectTarget, "target", ["https://example.com{path}{query}", "/new"]);
 word!(host::Pattern, "host", ["example.com", "*.example.com", "*"]);
 word!(route::Pattern, "path", ["/about", "/assets/*", "/users/{id}"]);
 word!(Network, "network", ["192.0.2.0/24", "2001:db8::/32", "192.0.2.7"]);

@@ -124,6 +124,32 @@ fn a_directory_is_a_path_or_a_table_with_the_same_defaults() {
 }
 
 #[test]
+fn a_redirect_to_itself_is_refused_and_one_that_another_route_takes_is_not() {
+    let route =
+        |path: &str, to: &str| format!("[[site.route]]\npath = '{path}'\nredirect = '{to}'\n");
+    let site = |rest: &str| mistakes(&format!("[[site]]\nhost = 'a.test'\n{rest}")).len();
+    for (path, to, count) in [
+        ("/a", "/a", 1),
+        ("/a", "https://a.test/%61?x=1", 1),
+        ("/a", "https://a.test:443{path}", 1),
+        ("/a/*", "/a/b", 1),
+        ("/*", "https://{host}{path}{query}", 1),
+        ("/users/{id}", "/users/me", 1),
+        ("/a", "/a/", 0),
+        ("/a", "/b", 0),
+        ("/a/*", "/b{path}", 0),
+        ("/a", "https://b.test/a", 0),
+        ("/a", "http://a.test:8080/a", 0),
+    ] {
+        assert_eq!(site(&route(path, to)), count, "{path} to {to}");
+    }
+    assert_eq!(site("redirect = '/new'"), 1);
+    assert_eq!(site("redirect = '/new'\n[[site.route]]\npath = '/new'\nrespond = ''"), 0);
+    assert_eq!(site("redirect = { to = 'https://b.test/', status = 200 }"), 1);
+    assert_eq!(site("redirect = 'x'"), 1);
+}
+
+#[test]
 fn routes_differ_by_path_or_conditions() {
     let route = |rest: &str| format!("[[site.route]]\nrespond = ''\n{rest}\n");
     let site = |routes: &[&str]| {
@@ -242,6 +268,10 @@ query = { v = "2" }
 client = ["10.0.0.0/8", "::1"]
 protocol = "HTTP/3"
 respond = { status = 201, body = "hello", content_type = "text/html" }
+
+[[site]]
+host = "old.example"
+redirect = { to = "https://example.com{path}{query}", status = 301 }
 
 [[site]]
 root = { path = "app", fallback = "index.html", index = ["a.html"], listing = true }

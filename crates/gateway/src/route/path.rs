@@ -40,6 +40,11 @@ impl Pattern {
         Self { segments, is_prefix: false }
     }
 
+    /// A path that it matches.
+    pub(crate) fn sample(&self) -> String {
+        self.to_string().replace(['{', '}', '*'], "x")
+    }
+
     /// Whether both match the same paths.
     pub fn is_same_as(&self, other: &Self) -> bool {
         let same = |(a, b): (&Segment, &Segment)| match (a, b) {
@@ -119,7 +124,7 @@ pub enum NotAPath {
 
 /// A path of a request as patterns are written: each segment decoded, once. An encoded slash separates nothing, and
 /// stays.
-pub(super) fn decoded(path: &str) -> Cow<'_, str> {
+pub(crate) fn decoded(path: &str) -> Cow<'_, str> {
     if !path.contains('%') {
         return Cow::Borrowed(path);
     }
@@ -132,7 +137,7 @@ pub(super) fn decoded(path: &str) -> Cow<'_, str> {
 /// A lookup costs one hash for each segment of the path, however many patterns there are. A parameter beside a literal
 /// may make it go back once for each node, and never more.
 #[derive(Debug)]
-pub(super) struct Tree<T> {
+pub(crate) struct Tree<T> {
     nodes: Vec<Node<T>>,
 }
 
@@ -148,7 +153,7 @@ struct Node<T> {
 
 impl<T> Tree<T> {
     /// The place of what belongs to `pattern`.
-    pub(super) fn entry(&mut self, pattern: &Pattern) -> &mut Vec<T> {
+    pub(crate) fn entry(&mut self, pattern: &Pattern) -> &mut Vec<T> {
         let mut at = 0;
         for segment in &pattern.segments {
             let next = self.nodes.len();
@@ -167,7 +172,7 @@ impl<T> Tree<T> {
     }
 
     /// The first that `accept` takes, by falling specificity of the patterns which match `path`.
-    pub(super) fn find(&self, path: &str, accept: impl Fn(&T) -> bool) -> Option<&T> {
+    pub(crate) fn find(&self, path: &str, accept: impl Fn(&T) -> bool) -> Option<&T> {
         match path.strip_prefix('/') {
             Some(rest) => self.descend(&self.nodes[0], Some(rest), &accept),
             // What is no path, such as the `*` of OPTIONS, is taken by `/*` alone.
