@@ -43,6 +43,10 @@ impl Output {
 
     /// Bytes that must leave before whatever `buffer` holds: instructions that a field section in it needs.
     pub(super) fn write_before(&mut self, id: StreamId, data: Bytes) {
+        if self.open == Some(id) {
+            // The stream's type is in it, as long as nothing else was written.
+            return self.buffer.extend_from_slice(&data);
+        }
         self.queue.push_back(Command::Write { id, data, fin: false });
     }
 

@@ -158,6 +158,31 @@ fn a_blocked_request_that_is_reset_is_cancelled() {
 }
 
 #[test]
+fn instructions_that_are_owed_at_once_come_behind_their_stream_type() {
+    // req: 9114-6.2-critical-first
+    let mut server = Connection::new(
+        Role::Server,
+        Config::default(),
+        SERVER_CONTROL,
+        SERVER_ENCODER,
+        SERVER_DECODER,
+    );
+    // Both came with the end of the handshake, before anything of ours was polled.
+    server.handle_stream(FIRST, Bytes::from_static(&[0x01]), false).unwrap();
+    server.handle_reset(FIRST, 0x10c).unwrap();
+    let sent: Vec<u8> = commands(&mut server)
+        .into_iter()
+        .filter_map(|command| match command {
+            Command::Write { id: SERVER_DECODER, data, .. } => Some(data),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    // The type, and Stream Cancellation for stream 0.
+    assert_eq!(sent, [0x03, 0x40]);
+}
+
+#[test]
 fn one_blocked_stream_too_many_ends_the_connection() {
     let mut server = server(Config { qpack_blocked_streams: 2, ..Config::default() });
     for n in 0..2 {
