@@ -11,6 +11,7 @@ use sterna_gateway::config::Problems;
 use crate::certificate::{Certificate, Origin};
 use crate::error::Error;
 use crate::listen::Listen;
+use crate::trust::is_trusted_by_system;
 
 /// Why it did not go well: one line with all causes, and one with what to do if the first does not say it.
 pub(crate) fn failure(error: &Error) {
@@ -106,10 +107,12 @@ impl Started<'_> {
             }
             Origin::LocalCa { root, is_new, .. } => {
                 let new = if *is_new { "made just now, " } else { "" };
-                format!(
-                    "local authority, {new}not trusted by browsers yet (sterna trust): {}",
-                    root.display()
-                )
+                let trust = if is_trusted_by_system(root) {
+                    "trusted by this system"
+                } else {
+                    "not trusted by browsers yet (sterna trust)"
+                };
+                format!("local authority, {new}{trust}: {}", root.display())
             }
         }
     }

@@ -45,7 +45,7 @@ impl fmt::Display for Outcome {
 impl Store {
     /// Those of this machine and user.
     pub(crate) fn all() -> Vec<Self> {
-        let directory = PathBuf::from("/usr/local/share/ca-certificates");
+        let directory = PathBuf::from(SYSTEM);
         let nss = env::var_os("HOME").map(|home| PathBuf::from(home).join(".pki/nssdb"));
         let nss = nss.map(|directory| Self::Nss { directory });
         [Self::System { directory }].into_iter().chain(nss).collect()
@@ -71,6 +71,16 @@ impl Store {
             }),
         }
     }
+}
+
+/// Whether the store of the system has the certificate in `root`.
+pub(crate) fn is_trusted_by_system(root: &Path) -> bool {
+    is_in(Path::new(SYSTEM), root)
+}
+
+fn is_in(directory: &Path, root: &Path) -> bool {
+    let there = fs::read(directory.join(FILE));
+    there.is_ok_and(|there| fs::read(root).is_ok_and(|root| there == root))
 }
 
 fn add_to_system(directory: &Path, root: &Path) -> Outcome {
@@ -156,6 +166,8 @@ fn run(command: &mut Command) -> io::Result<()> {
     Err(io::Error::other(format!("{program}: {last}")))
 }
 
+/// Where Debian and its descendants gather what this machine trusts beside its distribution.
+const SYSTEM: &str = "/usr/local/share/ca-certificates";
 /// Our certificate in the directory of the system; its programs take what ends in `.crt`.
 const FILE: &str = "sterna-local-authority.crt";
 const UPDATE: &str = "update-ca-certificates";
@@ -186,6 +198,8 @@ mod tests {
         fs::write(dir.join("root.crt"), "a certificate").expect("written");
         fs::copy(dir.join("root.crt"), dir.join(FILE)).expect("copied");
         assert!(matches!(add_to_system(&dir, &dir.join("root.crt")), Outcome::Nothing(_)));
+        fs::write(dir.join("root.crt"), "another certificate").expect("written");
+        assert!(!is_in(&dir, &dir.join("root.crt")), "that of an earlier authority");
         fs::remove_dir_all(dir).expect("removed");
     }
 

@@ -18,7 +18,12 @@ fn page() -> io::Result<Vec<u8>> {
     let mut command = Cli::command();
     command.build();
     let mut page = Vec::new();
-    Man::new(command.clone()).render(&mut page)?;
+    let man = Man::new(command.clone());
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    // In place of a list of pages that nobody has: the verbs are sections of this one.
     for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
         let man = Man::new(verb.clone());
         writeln!(page, ".SH \"STERNA {}\"", verb.get_name().to_uppercase())?;
