@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sterna_gateway::access_log::{self, Recorders, file};
-use sterna_gateway::config::Model;
+use sterna_gateway::config::{self, Model};
 use sterna_gateway::{AccessLog, Gateway, route};
 use sterna_net::{Bound, Running, Server, Shutdown, server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -50,6 +50,10 @@ pub(crate) struct Args {
     /// How the access log and the log on stderr are written.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
+
+    /// The file of the access log as a configuration says it.
+    #[arg(skip)]
+    log_file: Option<file::Config>,
 }
 
 impl Args {
@@ -60,7 +64,12 @@ impl Args {
         }
         let workers = model.workers.and_then(|workers| u16::try_from(workers.get()).ok());
         self.workers = self.workers.or(workers);
-        self.no_access_log |= !model.access_log;
+        let log = &model.access_log;
+        self.no_access_log |= !log.0.enabled && self.access_log.is_none();
+        self.log_file = log.file();
+        if log.0.format == config::LogFormat::Json {
+            self.log_format = LogFormat::Json;
+        }
         self
     }
 
@@ -134,11 +143,13 @@ impl Args {
             LogFormat::Text => access_log::Format::Text,
             LogFormat::Json => access_log::Format::Json,
         };
-        let log = match &self.access_log {
+        let named = self.access_log.as_ref().map(file::Config::new);
+        let log = match named.or_else(|| self.log_file.clone()) {
             None => AccessLog::start(format, std::io::stdout()),
-            Some(path) => {
-                let refused = |source| Error::AccessLogFile { path: path.clone(), source };
-                let file = file::LogFile::open(file::Config::new(path)).map_err(refused)?;
+            Some(config) => {
+                let path = config.path.clone();
+                let refused = |source| Error::AccessLogFile { path, source };
+                let file = file::LogFile::open(config).map_err(refused)?;
                 AccessLog::start(format, file)
             }
         };

@@ -13,6 +13,7 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+mod access_log;
 mod build;
 mod check;
 mod expand;
@@ -28,6 +29,7 @@ mod tls;
 mod units;
 mod value;
 
+pub use self::access_log::{AccessLog, LogFormat, LogOptions};
 pub use self::build::{Built, Certificate};
 pub use self::expand::Environment;
 pub use self::listen::{Listen, NotAPlace, ResolveError};
@@ -56,8 +58,8 @@ section! {
         pub workers: Option<NonZeroUsize>,
         /// Serves HTTP/3.
         pub http3: bool = true,
-        /// Writes the access log on stdout.
-        pub access_log: bool = true,
+        /// The access log, a line for each request: `true`, `false`, or a table.
+        pub access_log: AccessLog,
         /// How clients on TCP learn of HTTP/3.
         pub alt_svc: AltSvc,
         /// What clients may use.

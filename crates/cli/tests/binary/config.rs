@@ -170,3 +170,16 @@ fn run_takes_the_file_of_its_directory_and_the_command_line_has_the_last_word() 
     assert_eq!(fetch(&server, "localhost", "/").1, "from the file");
     assert!(server.report.contains("serves sterna.toml"), "{}", server.report);
 }
+
+#[test]
+fn the_access_log_goes_to_the_file_of_the_configuration() {
+    let log = "access_log = { file = \"access.log\", format = \"json\" }";
+    let dir = dir_with(&format!("{log}\n[[site]]\nrespond = \"hello\"\n"));
+    let server = dir.start(&["run", "-c", &dir.path("sterna.toml")]);
+    assert_eq!(fetch(&server, "localhost", "/logged").0, "200");
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(server.wait().stdout, "");
+    let line = fs::read_to_string(dir.path("access.log")).expect("beside the configuration");
+    let line: serde_json::Value = serde_json::from_str(line.trim()).expect("one line of JSON");
+    assert_eq!(line["path"], "/logged", "{line}");
+}

@@ -15,6 +15,7 @@ impl Model {
         // A list is empty also when nothing in it could be read, and that has been told.
         let is_whole = problems.is_empty();
         self.check_server(problems);
+        self.access_log.check(problems);
         self.check_listen(is_whole, problems);
         self.check_sites(is_whole, problems);
         self.defaults.request_headers.check(problems);

@@ -115,6 +115,19 @@ fn a_bare_number_where_a_unit_is_needed_is_refused() {
 }
 
 #[test]
+fn the_access_log_is_on_or_off_or_a_table() {
+    let log =
+        |text: &str| read(&format!("{text}\n[[site]]\nrespond = ''")).expect("a model").access_log;
+    assert_eq!(log(""), log("access_log = true"));
+    assert_eq!(log("access_log = false"), log("access_log = { enabled = false }"));
+    assert_eq!(log("access_log = true").file().map(|file| file.path), None);
+    let file = log("access_log = { file = 'a.log', max_age = '1h' }").file().expect("a file");
+    assert_eq!((file.path.to_str(), file.max_age.as_secs(), file.keep), (Some("a.log"), 3600, 7));
+    let both = "access_log = { file = 'a.log', enabled = false }\n[[site]]\nrespond = ''";
+    assert_eq!(mistakes(both), ["`enabled = false` leaves this file unwritten"]);
+}
+
+#[test]
 fn a_directory_is_a_path_or_a_table_with_the_same_defaults() {
     let root = |root: &str| {
         read(&format!("[[site]]\nroot = {root}")).expect("a model").site[0].root.clone()
@@ -232,7 +245,7 @@ include = []
 listen = ["127.0.0.1:0", ":8443", "[::1]:1", "example.com:443"]
 workers = 2
 http3 = true
-access_log = false
+access_log = { file = "/var/log/access.log", format = "json", max_size = "1GiB", keep = 3 }
 
 [alt_svc]
 max_age = "1h"
