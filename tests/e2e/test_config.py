@@ -33,6 +33,7 @@ respond = { status = 403, body = "no" }
 [[site.route]]
 path = "/users/{id}"
 method = "PUT"
+body_size = "1KiB"
 respond = "changed"
 response_headers = { set = { x-from = "route" } }
 
@@ -114,3 +115,9 @@ def test_a_host_without_a_site_is_not_found(client, configured):
 def test_a_limit_of_the_configuration_is_enforced(client, configured):
     response = client.get(configured.url(), headers={"x-long": "x" * 8000})
     assert response.status_code == 431
+
+
+def test_a_limit_of_a_route_is_enforced(client, configured):
+    for size, status in [(1024, 200), (1025, 413)]:
+        response = client.put(configured.url("/users/7"), data=b"x" * size)
+        assert response.status_code == status

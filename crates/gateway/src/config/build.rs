@@ -11,8 +11,9 @@ use super::problem::{Mistake, Place, Problems};
 use super::setting::Several;
 use super::site::{Edit, Files, Redirect, Respond, Root, Route, Site, Version};
 use super::tls::Tls;
+use super::units::ByteSize;
 use crate::handler::{self, files, redirect, respond};
-use crate::middleware::{self, headers};
+use crate::middleware::{self, body_limit, headers};
 use crate::route::{self, Conditions, Pattern, host};
 
 /// A configuration that can be served.
@@ -68,10 +69,11 @@ impl Model {
         let actions = (site.root.as_ref(), site.respond.as_ref(), site.redirect.as_ref());
         if let Some(handler) = build_handler(actions, place, problems) {
             let rest = route::Config::new(Pattern::any(), handler);
-            routes.push(route::Config { middleware: build_headers(&headers), ..rest });
+            let middleware = build_middleware(&headers, site.body_size);
+            routes.push(route::Config { middleware, ..rest });
         }
         for route in &site.route {
-            routes.extend(route.build(&headers, problems));
+            routes.extend(route.build(&headers, site.body_size, problems));
         }
         let routes = site.host.0.iter().flat_map(|host| {
             let of_host =
@@ -85,7 +87,12 @@ impl Model {
 }
 
 impl Route {
-    fn build(&self, outer: &headers::Config, problems: &mut Problems) -> Vec<route::Config> {
+    fn build(
+        &self,
+        outer: &headers::Config,
+        body_size: Option<ByteSize>,
+        problems: &mut Problems,
+    ) -> Vec<route::Config> {
         let place = self.at.key("root");
         let actions = (self.root.as_ref(), self.respond.as_ref(), self.redirect.as_ref());
         let handler = build_handler(actions, place, problems);
@@ -96,7 +103,7 @@ impl Route {
         };
         let build = |path: &Pattern| route::Config {
             conditions: self.conditions(),
-            middleware: build_headers(&headers),
+            middleware: build_middleware(&headers, self.body_size.or(body_size)),
             ..route::Config::new(path.clone(), handler.clone())
         };
         self.path.0.iter().map(build).collect()
@@ -166,9 +173,15 @@ impl Files {
     }
 }
 
-fn build_headers(headers: &headers::Config) -> Vec<middleware::Config> {
+/// In the one order that there is: limits, then fields.
+fn build_middleware(
+    headers: &headers::Config,
+    body_size: Option<ByteSize>,
+) -> Vec<middleware::Config> {
+    let limit = body_size.map(|size| body_limit::Config { max_size: size.0 });
     let is_empty = headers.request.is_empty() && headers.response.is_empty();
-    if is_empty { Vec::new() } else { vec![middleware::Config::Headers(headers.clone())] }
+    let headers = (!is_empty).then(|| middleware::Config::Headers(headers.clone()));
+    limit.map(middleware::Config::BodyLimit).into_iter().chain(headers).collect()
 }
 
 impl Edit {

@@ -6,7 +6,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use super::problem::{Mistake, Place, Problems};
 use super::setting::At;
 use super::site::{Edit, Redirect, Respond, Route, Site};
-use super::{Listen, Model};
+use super::{ByteSize, Listen, Model};
 use crate::route::path::{Tree, decoded};
 use crate::route::{Conditions, Pattern};
 
@@ -22,6 +22,18 @@ impl Model {
         self.defaults.response_headers.check(problems);
         for site in &self.site {
             site.check(is_whole, problems);
+            self.check_body_size(site.body_size, &site.at, problems);
+            for route in &site.route {
+                self.check_body_size(route.body_size, &route.at, problems);
+            }
+        }
+    }
+
+    fn check_body_size(&self, size: Option<ByteSize>, at: &At, problems: &mut Problems) {
+        let most = self.limits.body_size;
+        if let Some(size) = size.filter(|size| *size > most) {
+            let what = format!("{size} can never be sent: `limits.body_size` is {most}");
+            problems.contradiction(at.key("body_size"), &what, "raise that, or lower this");
         }
     }
 

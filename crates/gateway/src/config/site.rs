@@ -10,6 +10,7 @@ use super::problem::{Mistake, Problems};
 use super::setting::{FilePath, Named, Setting, Several, choice, section, type_mistake, word};
 use super::shape::Shape;
 use super::tls::Tls;
+use super::units::ByteSize;
 use super::value::{Kind, Text, Value};
 use crate::handler::redirect;
 use crate::route::condition::{Network, Wanted};
@@ -43,6 +44,8 @@ section! {
         pub respond: Option<Respond>,
         /// Sends clients elsewhere: a target, or a table.
         pub redirect: Option<Redirect>,
+        /// Largest content of a request, where that is less than `limits.body_size`; above it the answer is 413.
+        pub body_size: Option<ByteSize>,
         /// Changes of the fields of requests, before the handler sees them.
         pub request_headers: Edit,
         /// Changes of the fields of responses, whoever made them.
@@ -78,6 +81,8 @@ section! {
         pub respond: Option<Respond>,
         /// Sends clients elsewhere: a target, or a table.
         pub redirect: Option<Redirect>,
+        /// Largest content of a request, where that is less than `limits.body_size`; above it the answer is 413.
+        pub body_size: Option<ByteSize>,
         /// Changes of the fields of requests, after those of the site.
         pub request_headers: Edit,
         /// Changes of the fields of responses; they have the last word over those of the site.

@@ -115,6 +115,34 @@ fn a_bare_number_where_a_unit_is_needed_is_refused() {
 }
 
 #[test]
+fn the_limit_of_a_body_is_that_of_the_route_else_of_the_site_and_never_above_all() {
+    let text = "[[site]]
+        respond = ''
+        body_size = '1MiB'
+        [[site.route]]
+        path = '/small'
+        body_size = '1KiB'
+        respond = ''
+        [[site.route]]
+        path = '/as-the-site'
+        respond = ''";
+    let built = Loaded::of_text("sterna.toml", text, &Environment::empty()).build();
+    let built = built.unwrap_or_else(|problems| panic!("{problems}"));
+    let limits: Vec<u64> = built
+        .gateway
+        .routes
+        .iter()
+        .map(|route| match &route.middleware[..] {
+            [crate::middleware::Config::BodyLimit(limit)] => limit.max_size,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(limits, [1 << 20, 1 << 10, 1 << 20]);
+    let above = mistakes("[[site]]\nrespond = ''\nbody_size = '11MiB'");
+    assert_eq!(above, ["11MiB can never be sent: `limits.body_size` is 10MiB"]);
+}
+
+#[test]
 fn the_access_log_is_on_or_off_or_a_table() {
     let log =
         |text: &str| read(&format!("{text}\n[[site]]\nrespond = ''")).expect("a model").access_log;
