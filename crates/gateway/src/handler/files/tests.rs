@@ -420,3 +420,4 @@ async fn what_is_kept_answers_as_the_file_system_does() {
 mod missing;
 mod multipart;
 mod precompressed;
+mod ranges;
