@@ -4,30 +4,13 @@ use std::net::SocketAddr;
 
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
+pub(crate) use sterna_gateway::config::PlainHttp as Choice;
 use sterna_gateway::handler::{self, redirect};
 use sterna_gateway::middleware::{self, headers};
 use sterna_gateway::route::{self, Pattern};
 use sterna_net::{Bound, Server};
 
 use crate::error::Error;
-use crate::listen::Listen;
-
-/// What `--http` says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Choice {
-    /// No plain HTTP.
-    Off,
-    /// Here, or not at all.
-    At(Listen),
-}
-
-impl std::str::FromStr for Choice {
-    type Err = <Listen as std::str::FromStr>::Err;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "off" { Ok(Self::Off) } else { text.parse().map(Self::At) }
-    }
-}
 
 /// What came of it.
 #[derive(Debug, Default)]

@@ -64,6 +64,7 @@ impl Args {
         }
         let workers = model.workers.and_then(|workers| u16::try_from(workers.get()).ok());
         self.workers = self.workers.or(workers);
+        self.http = self.http.or_else(|| model.http.clone());
         let log = &model.access_log;
         self.no_access_log |= !log.0.enabled && self.access_log.is_none();
         self.log_file = log.file();

@@ -32,7 +32,7 @@ mod value;
 pub use self::access_log::{AccessLog, LogFormat, LogOptions};
 pub use self::build::{Built, Certificate};
 pub use self::expand::Environment;
-pub use self::listen::{Listen, NotAPlace, ResolveError};
+pub use self::listen::{Listen, NotAPlace, PlainHttp, ResolveError};
 pub use self::problem::{Mistake, Place, Problems, Sources};
 pub use self::quic::{Congestion, Quic, Retry};
 pub use self::server::{AltSvc, Limits, Timeouts};
@@ -54,6 +54,9 @@ section! {
         pub include: Vec<Text>,
         /// Where to listen, with TCP and with UDP: a name or an address, and a port; `:443` is every address.
         pub listen: Vec<Listen> = vec![Listen::default()],
+        /// Where plain HTTP is redirected to HTTPS, or `off`. Without it port 8080 beside 8443 and 80 beside 443, if it
+        /// is free.
+        pub http: Option<PlainHttp>,
         /// How many workers, each with a thread and sockets of its own. Without it one for each core.
         pub workers: Option<NonZeroUsize>,
         /// Serves HTTP/3.

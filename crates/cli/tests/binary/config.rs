@@ -172,10 +172,12 @@ fn run_takes_the_file_of_its_directory_and_the_command_line_has_the_last_word() 
 }
 
 #[test]
-fn the_access_log_goes_to_the_file_of_the_configuration() {
+fn the_configuration_says_where_the_access_log_goes_and_where_plain_http_is() {
     let log = "access_log = { file = \"access.log\", format = \"json\" }";
-    let dir = dir_with(&format!("{log}\n[[site]]\nrespond = \"hello\"\n"));
+    let http = "http = \"127.0.0.1:0\"";
+    let dir = dir_with(&format!("{log}\n{http}\n[[site]]\nrespond = \"hello\"\n"));
     let server = dir.start(&["run", "-c", &dir.path("sterna.toml")]);
+    assert!(server.report.contains("to HTTPS from "), "{}", server.report);
     assert_eq!(fetch(&server, "localhost", "/logged").0, "200");
     server.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(server.wait().stdout, "");

@@ -101,6 +101,33 @@ impl FromStr for Listen {
 )]
 pub struct NotAPlace;
 
+/// Where plain HTTP is redirected to HTTPS: a place, or `off`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlainHttp {
+    /// No plain HTTP.
+    Off,
+    /// Here, or not at all.
+    At(Listen),
+}
+
+impl FromStr for PlainHttp {
+    type Err = NotAPlace;
+
+    fn from_str(text: &str) -> Result<Self, NotAPlace> {
+        if text == "off" { Ok(Self::Off) } else { text.parse().map(Self::At) }
+    }
+}
+
+impl fmt::Display for PlainHttp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::At(listen) => listen.fmt(f),
+        }
+    }
+}
+
+word!(PlainHttp, "place", ["off", ":80", "localhost:8080"]);
 word!(Listen, "place", ["localhost:8443", ":443", "192.0.2.1:443", "[::1]:8443"]);
 
 /// A name that the resolver does not know.

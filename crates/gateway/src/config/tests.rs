@@ -271,6 +271,7 @@ proptest! {
 const WHOLE: &str = r#"
 include = []
 listen = ["127.0.0.1:0", ":8443", "[::1]:1", "example.com:443"]
+http = ":8080"
 workers = 2
 http3 = true
 access_log = { file = "/var/log/access.log", format = "json", max_size = "1GiB", keep = 3 }
