@@ -7,7 +7,7 @@ use clap::Parser;
 use sterna_cli::Cli;
 
 /// The documents of the project, by their path below its root.
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -15,6 +15,7 @@ const DOCUMENTS: [&str; 8] = [
     "CHANGELOG.md",
     "docs/ci.md",
     "docs/configuration.md",
+    "docs/conformance.md",
     "examples/README.md",
 ];
 
