@@ -1,23 +1,7 @@
-//! The reader of configurations against any text: nothing panics, every refusal has something to say, and what is taken
-//! comes back from its canonical JSON.
-//!
-//! Nothing outside is touched: no variable is set, no file is there, and a text includes nothing.
+//! `checks/config.rs` by libFuzzer.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use sterna_gateway::config::{Environment, Loaded};
+#[path = "../checks/config.rs"]
+mod config;
 
-fuzz_target!(|text: &str| {
-    let environment = Environment::empty();
-    match Loaded::of_text("sterna.toml", text, &environment).model() {
-        Ok(model) => {
-            let json = model.to_json();
-            let again = Loaded::of_json(&json, &environment).model();
-            assert_eq!(again.expect("it was taken before"), model, "{json:#}");
-        }
-        Err(problems) => {
-            assert!(!problems.is_empty() && !problems.to_string().is_empty());
-            assert!(problems.to_json().is_array());
-        }
-    }
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| config::check(input));

@@ -5,6 +5,11 @@ use std::path::{Path, PathBuf};
 
 use sterna_gateway::config::{Environment, Loaded, Model};
 
+#[path = "../../../fuzz/checks/config.rs"]
+mod check;
+#[path = "../../../fuzz/checks/replay.rs"]
+mod replay;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -49,6 +54,11 @@ fn a_file_that_is_not_there_is_told_by_its_name() {
     let problems = Loaded::of_file(Path::new("/nowhere/sterna.toml"), &Environment::empty());
     let problems = problems.model().expect_err("there is no file").to_string();
     assert!(problems.starts_with("error: cannot read /nowhere/sterna.toml: "), "{problems}");
+}
+
+#[test]
+fn every_input_of_the_fuzz_target_is_read_or_refused() {
+    replay::replay("config", check::check);
 }
 
 #[test]
