@@ -17,8 +17,8 @@ pub struct Config {
     pub header_timeout: Duration,
     /// Longest pause within a request's body while someone waits for it. Default: 30 s.
     pub body_idle_timeout: Duration,
-    /// Longest time in which a client takes nothing of a response that waits: over TCP nothing of what its connection has
-    /// to send, so that a closed window of HTTP/2 alone does not count. Default: 60 s.
+    /// Longest time in which a client takes nothing of the responses that wait for it: on HTTP/3 of one, over TCP of all of
+    /// its connection, where it is noticed after one to two times as long. Default: 60 s.
     pub write_timeout: Duration,
     /// How long an idle connection over TCP is kept. Default: 60 s. (QUIC: `quic.idle_timeout`.)
     pub keep_alive_timeout: Duration,

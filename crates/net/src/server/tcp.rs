@@ -28,7 +28,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::spawn_local,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -118,7 +118,7 @@ async fn accept<S>(
                         *complained = Some(Instant::now());
                         tracing::warn!(%error, "cannot accept connections for now, trying on");
                     }
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
@@ -237,6 +237,9 @@ impl<S: HttpService> Connection<S> {
         let mut connection = pin!(connection);
         let mut leaving = false;
         let mut deadline = drain.clone();
+        // A client that is told to go and takes nothing of what it asked for must not stay for ever.
+        let patience = sleep(Duration::MAX);
+        let mut patience = pin!(patience);
         loop {
             tokio::select! {
                 biased;
@@ -251,14 +254,20 @@ impl<S: HttpService> Connection<S> {
                     goodbye(connection.as_mut());
                 }
                 () = deadline.expired_after_start() => return,
+                () = &mut patience => {
+                    activity.timed_out();
+                    return;
+                }
                 due = activity.overdue(&dispatch.config), if !leaving => match due {
                     // A client that dribbles its head gets no answer: there is no request to answer.
-                    Due::Head(_) => {
+                    Due::Head(_) | Due::Stalled => {
                         activity.timed_out();
                         return;
                     }
                     Due::Idle(_) | Due::Nothing => {
                         leaving = true;
+                        let by = Instant::now() + dispatch.config.write_timeout;
+                        patience.as_mut().reset(by.into());
                         goodbye(connection.as_mut());
                     }
                 },

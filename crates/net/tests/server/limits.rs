@@ -208,6 +208,47 @@ fn client_that_takes_nothing_is_cut_off_on_http1() {
 }
 
 #[test]
+fn client_that_opens_no_window_is_cut_off_on_http2() {
+    run(async {
+        let config = Config { write_timeout: Duration::from_millis(200), ..Config::default() };
+        let world = World::with(config);
+        let mut client = world.http2_with_window(16).await;
+        let large = || request("GET", world.address, "/bytes/1000000", full(""));
+        let _unread = client.send_request(large()).await.unwrap();
+        settled(|| world.running.counters().timeouts > 0).await;
+        settled(|| world.running.counters().active_tcp_connections == 0).await;
+    });
+}
+
+#[test]
+fn client_that_opens_no_window_for_the_last_piece_is_cut_off_on_http2() {
+    run(async {
+        let config = Config {
+            write_timeout: Duration::from_millis(200),
+            keep_alive_timeout: Duration::from_millis(100),
+            ..Config::default()
+        };
+        let world = World::with(config);
+        let mut client = world.http2_with_window(16).await;
+        let small = || request("GET", world.address, "/bytes/1000", full(""));
+        let _unread = client.send_request(small()).await.unwrap();
+        settled(|| world.running.counters().active_tcp_connections == 0).await;
+        assert_eq!(world.running.counters().timeouts, 1);
+    });
+}
+
+#[test]
+fn slow_answer_is_no_stall_of_the_client_on_http2() {
+    run(async {
+        let config = Config { write_timeout: Duration::from_millis(50), ..Config::default() };
+        let world = World::with(config);
+        let slow = request("GET", world.address, "/slow/400", full(""));
+        assert_eq!(world.http2().await.send_request(slow).await.unwrap().status(), 200);
+        assert_eq!(world.running.counters().timeouts, 0);
+    });
+}
+
+#[test]
 fn connection_above_the_limit_waits_for_another_to_end() {
     run(async {
         let world = World::with(Config { max_tcp_connections: 1, ..Config::default() });

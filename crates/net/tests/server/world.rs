@@ -159,6 +159,16 @@ impl World {
         sender
     }
 
+    /// An HTTP/2 connection whose streams may receive so many bytes until they are read.
+    pub(crate) async fn http2_with_window(&self, window: u32) -> http2::SendRequest<ClientBody> {
+        let stream = self.tls(b"h2").await.expect("a TLS connection");
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(window);
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.expect("h2");
+        tokio::spawn(connection);
+        sender
+    }
+
     pub(crate) async fn tls(&self, alpn: &'static [u8]) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(self.address).await?;
         let connector = TlsConnector::from(Arc::new(self.client_tls(&[alpn])));

@@ -24,6 +24,10 @@ pub(super) struct Activity {
     /// When the first byte came after the last request; only timed where a byte means a head.
     head_since: Cell<Option<Instant>>,
     times_heads: Cell<bool>,
+    /// Responses that gave data and were not asked for more since: they wait for the client.
+    waiting: Cell<usize>,
+    /// When a response was last asked for more after it had given some.
+    taken_at: Cell<Instant>,
     counters: Arc<WorkerCounters>,
     /// A deadline moved closer.
     sooner: Notify,
@@ -36,6 +40,8 @@ pub(super) enum Due {
     Head(Instant),
     /// No request for a long time.
     Idle(Instant),
+    /// The client takes nothing of the responses that wait for it.
+    Stalled,
     /// Requests are being answered.
     Nothing,
 }
@@ -47,6 +53,8 @@ impl Activity {
             idle_since: Cell::new(Instant::now()),
             head_since: Cell::new(None),
             times_heads: Cell::new(false),
+            waiting: Cell::new(0),
+            taken_at: Cell::new(Instant::now()),
             counters,
             sooner: Notify::new(),
         }
@@ -76,6 +84,20 @@ impl Activity {
         self.sooner.notify_one();
     }
 
+    /// A response gave data.
+    fn gave(&self) {
+        if self.waiting.get() == 0 {
+            self.taken_at.set(Instant::now());
+        }
+        self.waiting.set(self.waiting.get() + 1);
+    }
+
+    /// A response that had given data is asked for more, or is over.
+    fn taken(&self) {
+        self.waiting.set(self.waiting.get() - 1);
+        self.taken_at.set(Instant::now());
+    }
+
     pub(super) fn timed_out(&self) {
         self.counters.timeouts.increment();
     }
@@ -83,7 +105,9 @@ impl Activity {
     /// What is due next.
     pub(super) fn due(&self, config: &Config) -> Due {
         if self.requests.get() > 0 {
-            return Due::Nothing;
+            let is_stalled = self.waiting.get() > 0
+                && self.taken_at.get() + config.write_timeout <= Instant::now();
+            return if is_stalled { Due::Stalled } else { Due::Nothing };
         }
         match self.head_since.get() {
             Some(since) => Due::Head(since + config.header_timeout),
@@ -91,17 +115,21 @@ impl Activity {
         }
     }
 
-    /// Waits until something is overdue.
+    /// Waits until something is overdue. It looks again after each write time-out, so that a response which begins to
+    /// wait need wake nobody; a stall is noticed after one to two of them.
     pub(super) async fn overdue(&self, config: &Config) -> Due {
         loop {
-            let due = self.due(config);
-            match due {
-                Due::Head(at) | Due::Idle(at) if at <= Instant::now() => return due,
-                Due::Head(at) | Due::Idle(at) => tokio::select! {
-                    () = tokio::time::sleep_until(at) => {}
-                    () = self.sooner.notified() => {}
-                },
-                Due::Nothing => self.sooner.notified().await,
+            let (due, now) = (self.due(config), Instant::now());
+            let again = now + config.write_timeout;
+            let at = match due {
+                Due::Head(at) | Due::Idle(at) if at <= now => return due,
+                Due::Stalled => return due,
+                Due::Head(at) | Due::Idle(at) => at.min(again),
+                Due::Nothing => again,
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(at) => {}
+                () = self.sooner.notified() => {}
             }
         }
     }
@@ -123,15 +151,25 @@ impl Drop for Busy {
     }
 }
 
-/// A response body that keeps its connection [`Busy`].
+/// A response body that keeps its connection [`Busy`], and tells when it waits for the client: hyper asks for more
+/// only when the client's windows have room.
 pub(super) struct Tracked<B> {
     content: B,
-    _busy: Busy,
+    is_waiting: bool,
+    busy: Busy,
 }
 
 impl<B> Tracked<B> {
     pub(super) fn new(content: B, busy: Busy) -> Self {
-        Self { content, _busy: busy }
+        Self { content, is_waiting: false, busy }
+    }
+
+    fn set_waiting(&mut self, waits: bool) {
+        if waits != self.is_waiting {
+            self.is_waiting = waits;
+            let activity = &self.busy.0;
+            if waits { activity.gave() } else { activity.taken() }
+        }
     }
 }
 
@@ -143,7 +181,10 @@ impl<B: http_body::Body + Unpin> http_body::Body for Tracked<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.content).poll_frame(cx)
+        self.set_waiting(false);
+        let polled = Pin::new(&mut self.content).poll_frame(cx);
+        self.set_waiting(matches!(polled, Poll::Ready(Some(Ok(_)))));
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -152,5 +193,11 @@ impl<B: http_body::Body + Unpin> http_body::Body for Tracked<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.content.size_hint()
+    }
+}
+
+impl<B> Drop for Tracked<B> {
+    fn drop(&mut self) {
+        self.set_waiting(false);
     }
 }
