@@ -16,11 +16,13 @@ use crate::{
 
 mod dynamic;
 mod index;
+mod memo;
 mod policy;
 mod section;
 mod sections;
 
 use dynamic::Dynamic;
+use memo::Memo;
 use section::Section;
 use sections::Sections;
 
@@ -40,6 +42,9 @@ pub struct Encoder {
     /// Until the peer's limits are known, and if they leave no room, there is no table.
     dynamic: Option<Box<Dynamic>>,
     sections: Sections,
+    /// Since the second section in a row, until [`Encoder::rest`].
+    memo: Option<Box<Memo>>,
+    is_busy: bool,
     decoder_stream: decoder_stream::Reader,
     /// Instructions that are not yet polled.
     ///
@@ -54,6 +59,8 @@ impl Encoder {
             config,
             dynamic: None,
             sections: Sections::default(),
+            memo: None,
+            is_busy: false,
             decoder_stream: decoder_stream::Reader::default(),
             instructions: BytesMut::new(),
         }
@@ -95,12 +102,27 @@ impl Encoder {
         // A section that cannot be kept account of refers to nothing.
         let full = self.sections.is_full();
         let dynamic = self.dynamic.as_deref_mut().filter(|_| !full);
-        let mut section = Section::new(stream, dynamic, &mut self.sections, &mut self.instructions);
+        if self.is_busy && self.memo.is_none() {
+            self.memo = Some(Box::default());
+        }
+        self.is_busy = true;
+        let memo = self.memo.as_deref_mut();
+        let (sections, instructions) = (&mut self.sections, &mut self.instructions);
+        let mut section = Section::new(stream, dynamic, memo, sections, instructions);
         // req: 9204-2.1-order-kept
         for field in fields {
             section.line(field, out);
         }
         section.finish(out, start);
+    }
+
+    /// Gives back memory that only a busy connection needs.
+    pub fn rest(&mut self) {
+        self.memo = None;
+        self.is_busy = false;
+        if self.instructions.is_empty() {
+            self.instructions = BytesMut::new();
+        }
     }
 
     /// Bytes of the peer's decoder stream, in any split.

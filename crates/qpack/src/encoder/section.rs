@@ -5,6 +5,7 @@ use bytes::{BufMut, BytesMut};
 use super::{
     dynamic::Dynamic,
     index::{Keys, Slot},
+    memo::Memo,
     policy::Habit,
     sections::{References, Sections},
 };
@@ -20,6 +21,7 @@ pub(super) struct Section<'a> {
     base: u64,
     /// `None` if the section may not refer to the dynamic table.
     dynamic: Option<&'a mut Dynamic>,
+    memo: Option<&'a mut Memo>,
     references: References<'a>,
     instructions: &'a mut BytesMut,
 }
@@ -38,11 +40,12 @@ impl<'a> Section<'a> {
     pub(super) fn new(
         stream: u64,
         dynamic: Option<&'a mut Dynamic>,
+        memo: Option<&'a mut Memo>,
         sections: &'a mut Sections,
         instructions: &'a mut BytesMut,
     ) -> Self {
         let base = dynamic.as_ref().map_or(0, |dynamic| dynamic.insert_count());
-        Self { base, dynamic, references: References::new(sections, stream), instructions }
+        Self { base, dynamic, memo, references: References::new(sections, stream), instructions }
     }
 
     /// Appends one field line.
@@ -72,7 +75,10 @@ impl<'a> Section<'a> {
                 literal::encode(out, 0x20 | never_indexed << 4, 3, name);
             }
         }
-        literal::encode(out, 0x00, 7, value);
+        match (&mut self.memo, static_name) {
+            (Some(memo), Some(index)) => memo.value(index, value, out),
+            _ => literal::encode(out, 0x00, 7, value),
+        }
     }
 
     /// Writes the prefix in the two bytes that were left for it at `start`, or in more.
