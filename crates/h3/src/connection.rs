@@ -7,7 +7,7 @@
 use std::collections::hash_map::Entry;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use rustc_hash::FxHashMap;
 
 use crate::priority::Update;
@@ -210,10 +210,25 @@ impl Connection {
         head: &ResponseHead,
         fin: bool,
     ) -> Result<(), ApiMisuse> {
+        self.send_response_with(id, head, &[], fin)
+    }
+
+    /// The same, with fields that are sent where `head` has none of their name: those that all responses of a server
+    /// carry need not be copied into the head of each.
+    ///
+    /// # Errors
+    /// As [`Connection::send_response`].
+    pub fn send_response_with(
+        &mut self,
+        id: StreamId,
+        head: &ResponseHead,
+        defaults: &[(HeaderName, HeaderValue)],
+        fin: bool,
+    ) -> Result<(), ApiMisuse> {
         if self.shared.role == Role::Client {
             return Err(ApiMisuse::WrongRole);
         }
-        self.send(id, |stream, shared| stream.send_response(head, fin, shared))
+        self.send(id, |stream, shared| stream.send_response(head, defaults, fin, shared))
     }
 
     /// Sends content: one DATA frame, or none if there is nothing but an end.
@@ -345,22 +360,20 @@ impl Connection {
 
     /// The next command for the transport.
     pub fn poll_command(&mut self) -> Option<Command> {
-        let command = self.shared.output.poll();
-        if command.is_none() && self.requests.is_empty() {
-            self.rest();
-        }
-        command
+        self.shared.output.poll()
     }
 
-    /// Gives back memory that only a busy connection needs: most connections are idle most of the time.
-    fn rest(&mut self) {
-        self.shared.output.release();
-        if self.requests.capacity() > IDLE_CAPACITY {
-            self.requests.shrink_to(IDLE_CAPACITY);
+    /// Gives back memory that only a busy connection needs: most connections are idle most of the time. Call it when
+    /// nothing has happened for a while; as long as there are requests or commands it does nothing.
+    pub fn rest(&mut self) {
+        if !self.requests.is_empty() || !self.shared.output.is_empty() {
+            return;
         }
-        if self.shared.events.capacity() > IDLE_CAPACITY {
-            self.shared.events.shrink_to(IDLE_CAPACITY);
-        }
+        self.shared.encoder.rest();
+        self.shared.last_authority = Default::default();
+        self.requests = FxHashMap::default();
+        self.shared.events.shrink_to_fit();
+        self.shared.output.rest();
     }
 
     fn open_own_streams(&mut self) {
@@ -429,9 +442,6 @@ impl Connection {
         Ok(())
     }
 }
-
-/// Room that an idle connection keeps, in streams and in events.
-const IDLE_CAPACITY: usize = 8;
 
 /// Which of the reserved frame types we send; a sans-IO crate has no dice, and any will do.
 const GREASE: u64 = 0x0b;

@@ -90,13 +90,14 @@ impl Output {
         self.queue.pop_front()
     }
 
-    /// Gives back the memory of what was sent; nothing waits.
-    pub(super) fn release(&mut self) {
-        debug_assert!(self.queue.is_empty() && self.open.is_none());
-        self.buffer = BytesMut::new();
-        if self.queue.capacity() > IDLE_CAPACITY {
-            self.queue.shrink_to(IDLE_CAPACITY);
-        }
+    /// No command waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.open.is_none()
+    }
+
+    /// Gives back what is spare.
+    pub(super) fn rest(&mut self) {
+        self.queue.shrink_to_fit();
     }
 
     fn seal(&mut self, fin: bool) {
@@ -109,10 +110,7 @@ impl Output {
 
 /// Content up to this size is copied behind its frame header, in bytes: one chunk less in the transport is worth more
 /// than the copy.
-const MAX_COPIED: usize = 1024;
-
-/// Room that an idle connection keeps, in commands.
-const IDLE_CAPACITY: usize = 8;
+const MAX_COPIED: usize = 512;
 
 /// Size of the buffer that writes are split off, in bytes.
 const BUFFER: usize = 4096;

@@ -282,7 +282,9 @@ impl RequestStream {
         let Some(lines) = self.decode::<RequestLines>(section, shared)? else { return Ok(()) };
         // No event before the whole section was checked.
         // req: 9114-4.1.2-malformed-not-forwarded
-        let (mut head, length) = lines.finish(shared.config.enable_connect_protocol)?;
+        let allows_protocol = shared.config.enable_connect_protocol;
+        let (mut head, length) = lines.finish(allows_protocol, &mut shared.last_authority)?;
+        shared.usual_fields = head.headers.len();
         self.asked = Asked::by(&head);
         self.receiving = match self.asked {
             Asked::Connect | Asked::ExtendedConnect => Receiving::Tunnel,
@@ -309,6 +311,7 @@ impl RequestStream {
     ) -> Result<(), PeerMisbehaved> {
         let Some(lines) = self.decode::<ResponseLines>(section, shared)? else { return Ok(()) };
         let (head, content_length) = lines.finish()?;
+        shared.usual_fields = head.headers.len();
         if head.status.is_informational() {
             shared.budget.waste(budget::EXTRA)?;
         } else {
@@ -355,7 +358,7 @@ impl RequestStream {
         section: Bytes,
         shared: &mut Shared,
     ) -> Result<Option<SectionReader<K>>, PeerMisbehaved> {
-        let mut reader = SectionReader::new(shared.config.max_field_lines);
+        let mut reader = SectionReader::new(shared.config.max_field_lines, shared.usual_fields);
         let outcome = shared.decoder.decode(self.id.0, &section, &mut |field| reader.push(field));
         shared.send_decoder_instructions();
         match outcome.map_err(PeerMisbehaved::Qpack)? {

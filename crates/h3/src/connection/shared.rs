@@ -8,6 +8,7 @@ use sterna_qpack::{Decoder, DecoderConfig, Encoder, EncoderConfig, FieldRef};
 use super::budget::{self, Budget};
 use super::output::Output;
 use crate::message::fields;
+use crate::message::request::LastAuthority;
 use crate::{
     ApiMisuse, Code, Config, Counters, Event, PeerMisbehaved, Priority, Role, Settings, StreamId,
     frame,
@@ -32,6 +33,10 @@ pub(super) struct Shared {
     pub(super) blocked_bytes: usize,
     /// Priorities of requests that have not come.
     pub(super) early_priorities: EarlyPriorities,
+    /// Of the last request.
+    pub(super) last_authority: LastAuthority,
+    /// Fields of the last head: the next has about as many.
+    pub(super) usual_fields: usize,
     encoder_stream: StreamId,
     decoder_stream: StreamId,
 }
@@ -63,6 +68,8 @@ impl Shared {
             max_section_at_peer: None,
             blocked_bytes: 0,
             early_priorities: EarlyPriorities::default(),
+            last_authority: LastAuthority::default(),
+            usual_fields: FIRST_FIELDS,
             encoder_stream,
             decoder_stream,
         }
@@ -159,6 +166,9 @@ impl EarlyPriorities {
         if self.0.is_empty() { None } else { self.0.remove(&id) }
     }
 }
+
+/// Fields that the first head of a connection has, more or less.
+const FIRST_FIELDS: usize = 16;
 
 /// As many as a usual stream limit.
 const MAX_EARLY_PRIORITIES: usize = 128;

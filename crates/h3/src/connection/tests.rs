@@ -136,9 +136,9 @@ fn response(status: StatusCode, headers: &[(&'static str, &'static str)]) -> Res
 }
 
 fn header_map(headers: &[(&'static str, &'static str)]) -> HeaderMap {
-    let fields = headers.iter().map(|(name, value)| {
-        (http::HeaderName::from_static(name), HeaderValue::from_static(value))
-    });
+    let fields = headers
+        .iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
     fields.collect()
 }
 

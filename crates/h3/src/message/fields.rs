@@ -18,17 +18,20 @@ pub(crate) struct Fields {
     content_length: Option<u64>,
     lines: usize,
     max_lines: usize,
+    /// Room that is taken with the first field.
+    usual: usize,
 }
 
 impl Fields {
     /// Accepts up to `max_lines` lines, pseudo-header fields and crumbs among them.
-    pub(super) fn new(max_lines: usize) -> Self {
+    pub(super) fn new(max_lines: usize, usual: usize) -> Self {
         Self {
-            headers: HeaderMap::with_capacity(INITIAL_CAPACITY.min(max_lines)),
+            headers: HeaderMap::new(),
             crumbs: Vec::new(),
             content_length: None,
             lines: 0,
             max_lines,
+            usual,
         }
     }
 
@@ -57,6 +60,9 @@ impl Fields {
         let value = value(field.value, field.never_indexed)?;
         if name == HOST && self.headers.contains_key(HOST) {
             return Err(PeerMisbehaved::HostTwice);
+        }
+        if self.headers.is_empty() {
+            self.headers.reserve(self.usual.clamp(LEAST_CAPACITY, MOST_CAPACITY));
         }
         if name == COOKIE && self.headers.contains_key(COOKIE) {
             self.crumbs.push(value);
@@ -139,7 +145,12 @@ impl SectionReader<Trailers> {
 /// HTTP/1.1 may have set (RFC 9114 §4.2).
 pub(crate) fn to_send(headers: &HeaderMap) -> impl Iterator<Item = FieldRef<'_>> {
     // req: 9114-4.2-send-no-connection-specific
-    headers.iter().filter(|(name, value)| is_sent(name, value)).map(|(name, value)| FieldRef {
+    headers.iter().filter_map(|(name, value)| line(name, value))
+}
+
+/// One field, if it may go on the wire.
+pub(crate) fn line<'a>(name: &'a HeaderName, value: &'a HeaderValue) -> Option<FieldRef<'a>> {
+    is_sent(name, value).then(|| FieldRef {
         name: name.as_str().as_bytes(),
         value: value.as_bytes(),
         sensitive: value.is_sensitive(),
@@ -209,8 +220,9 @@ pub(crate) fn content_length(value: &[u8]) -> Result<u64, PeerMisbehaved> {
 /// What RFC 9114 §4.2.2 adds for each line, in bytes.
 const LINE_OVERHEAD: u64 = 32;
 
-/// Room for the fields of a usual request without growing.
-const INITIAL_CAPACITY: usize = 16;
+/// Room for fields without growing: a place costs a hundred bytes.
+const LEAST_CAPACITY: usize = 4;
+const MOST_CAPACITY: usize = 24;
 
 #[cfg(test)]
 mod tests {
@@ -229,7 +241,7 @@ mod tests {
     fn one_sensitive_crumb_makes_the_cookie_sensitive() {
         // req: 9114-4.2.1-join-cookies
         for sensitive in [[true, false, false], [false, true, false], [false, false, true]] {
-            let mut fields = Fields::new(10);
+            let mut fields = Fields::new(10, 0);
             for (value, never_indexed) in [b"a=1", b"b=2", b"c=3"].into_iter().zip(sensitive) {
                 fields.push(COOKIE, cookie(value, never_indexed)).unwrap();
             }

@@ -45,6 +45,7 @@ impl SectionReader<RequestLines> {
     pub(crate) fn finish(
         self,
         allows_protocol: bool,
+        last: &mut LastAuthority,
     ) -> Result<(RequestHead, Length), PeerMisbehaved> {
         let (lines, fields) = self.into_parts()?;
         let (headers, content_length) = fields.finish();
@@ -70,7 +71,7 @@ impl SectionReader<RequestLines> {
         } else {
             // req: 9220-3-target
             let (scheme, path) = target(&method, lines.scheme, lines.path)?;
-            (Some(scheme), Some(authority(lines.authority, &headers)?), Some(path))
+            (Some(scheme), Some(authority(lines.authority, &headers, last)?), Some(path))
         };
         let length = if is_connect { Length::Any } else { Length::declared(content_length) };
         let priority = priority(&headers);
@@ -150,15 +151,37 @@ fn target(
     Ok((scheme, path))
 }
 
+/// The authority of the request before, which is nearly always that of the next: to compare costs less than to check.
+#[derive(Debug, Default)]
+pub(crate) struct LastAuthority(Option<Authority>);
+
+impl LastAuthority {
+    fn parse(&mut self, value: &[u8]) -> Result<Authority, PeerMisbehaved> {
+        if let Some(last) = &self.0
+            && last.as_str().as_bytes() == value
+        {
+            return Ok(last.clone());
+        }
+        // A copy: a slice would keep all that it came with.
+        let authority = parse_authority(Bytes::copy_from_slice(value))?;
+        self.0 = Some(authority.clone());
+        Ok(authority)
+    }
+}
+
 /// `:authority`, or else `host`.
-fn authority(pseudo: Option<Bytes>, headers: &HeaderMap) -> Result<Authority, PeerMisbehaved> {
+fn authority(
+    pseudo: Option<Bytes>,
+    headers: &HeaderMap,
+    last: &mut LastAuthority,
+) -> Result<Authority, PeerMisbehaved> {
     match (pseudo, headers.get(HOST)) {
         (Some(value), _) => {
-            let authority = parse_authority(value)?;
+            let authority = last.parse(&value)?;
             check_host(headers, &authority)?;
             Ok(authority)
         }
-        (None, Some(host)) => parse_authority(Bytes::copy_from_slice(host.as_bytes())),
+        (None, Some(host)) => last.parse(host.as_bytes()),
         // req: 9114-4.3.1-authority-or-host
         (None, None) => Err(PeerMisbehaved::MissingAuthority),
     }
@@ -263,4 +286,21 @@ pub(crate) fn to_send(head: &RequestHead) -> impl Iterator<Item = FieldRef<'_>> 
 
 fn line<'a>(name: &'static str, value: Option<&'a [u8]>) -> Option<FieldRef<'a>> {
     value.map(|value| FieldRef { name: name.as_bytes(), value, sensitive: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authority_of_the_request_before_is_taken_for_the_same_alone() {
+        let mut last = LastAuthority::default();
+        let first = last.parse(b"a.example").unwrap();
+        let again = last.parse(b"a.example").unwrap();
+        assert_eq!(again.as_str().as_ptr(), first.as_str().as_ptr(), "it was read again");
+        assert_eq!(last.parse(b"A.example").unwrap().as_str(), "A.example");
+        assert_eq!(last.parse(b"a.example:443").unwrap().as_str(), "a.example:443");
+        assert_eq!(last.parse(b"me@a.example"), Err(PeerMisbehaved::AuthorityUserinfo));
+        assert_eq!(last.parse(b"a.example:443").unwrap().port_u16(), Some(443));
+    }
 }

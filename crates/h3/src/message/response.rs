@@ -1,7 +1,7 @@
 //! Response heads (RFC 9114 §4.3.2): reading and checking, and what we send.
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use sterna_qpack::{Field, FieldRef};
 
 use super::fields::{self, Fields};
@@ -68,9 +68,14 @@ pub(crate) fn length(asked: Asked, status: StatusCode, content_length: Option<u6
     Length::declared(content_length)
 }
 
-/// The field lines of a response that we send.
-pub(crate) fn to_send(head: &ResponseHead) -> impl Iterator<Item = FieldRef<'_>> {
+/// The field lines of a response that we send; `defaults` are those that the head does not name.
+pub(crate) fn to_send<'a>(
+    head: &'a ResponseHead,
+    defaults: &'a [(HeaderName, HeaderValue)],
+) -> impl Iterator<Item = FieldRef<'a>> {
     let status =
         FieldRef { name: b":status", value: head.status.as_str().as_bytes(), sensitive: false };
-    std::iter::once(status).chain(fields::to_send(&head.headers))
+    let defaults = defaults.iter().filter(|(name, _)| !head.headers.contains_key(name));
+    let defaults = defaults.filter_map(|(name, value)| fields::line(name, value));
+    std::iter::once(status).chain(fields::to_send(&head.headers)).chain(defaults)
 }

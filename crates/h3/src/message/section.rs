@@ -24,9 +24,9 @@ pub(crate) trait Kind {
 }
 
 impl<K: Kind + Default> SectionReader<K> {
-    /// Accepts up to `max_lines` lines.
-    pub(crate) fn new(max_lines: usize) -> Self {
-        Self { kind: K::default(), fields: Fields::new(max_lines), broken: None }
+    /// Accepts up to `max_lines` lines; `usual` of them are expected to be fields.
+    pub(crate) fn new(max_lines: usize, usual: usize) -> Self {
+        Self { kind: K::default(), fields: Fields::new(max_lines, usual), broken: None }
     }
 
     /// The next line.
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn lines_beyond_the_limit_are_not_held() {
-        let mut reader = SectionReader::<Trailers>::new(3);
+        let mut reader = SectionReader::<Trailers>::new(3, 16);
         for _ in 0..3 {
             reader.push(line(b"name"));
         }
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn the_first_broken_rule_is_the_one_that_is_told() {
-        let mut reader = SectionReader::<Trailers>::new(10);
+        let mut reader = SectionReader::<Trailers>::new(10, 0);
         for name in [&b"name"[..], b"Name", b":path", b"na me"] {
             reader.push(line(name));
         }

@@ -1,8 +1,8 @@
 //! The half of a request stream that we send.
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::RequestStream;
 use crate::connection::shared::Shared;
@@ -38,6 +38,7 @@ impl RequestStream {
     pub(in crate::connection) fn send_response(
         &mut self,
         head: &ResponseHead,
+        defaults: &[(HeaderName, HeaderValue)],
         fin: bool,
         shared: &mut Shared,
     ) -> Result<(), ApiMisuse> {
@@ -57,7 +58,7 @@ impl RequestStream {
             Sending::Content(response::length(self.asked, status, declared(&head.headers)?))
         };
         let sending = if fin { sending.on_end()? } else { sending };
-        shared.send_section(self.id, || response::to_send(head))?;
+        shared.send_section(self.id, || response::to_send(head, defaults))?;
         self.enter(sending, shared);
         Ok(())
     }

@@ -264,7 +264,10 @@ fn an_idle_connection_gives_its_buffers_back() {
     for id in ids() {
         server.send_response(id, &response(StatusCode::OK, &[]), true).unwrap();
     }
+    server.rest();
+    assert!(server.shared.events.capacity() >= 200, "it is not idle: commands wait");
     commands(&mut server);
+    server.rest();
     assert!(server.requests.capacity() < 32);
     assert!(server.shared.events.capacity() < 32);
 }

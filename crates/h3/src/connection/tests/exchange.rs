@@ -44,6 +44,22 @@ fn a_get_is_answered() {
 }
 
 #[test]
+fn a_default_field_is_sent_unless_the_head_has_one_of_its_name() {
+    let mut pair = Pair::new(Config::default(), Config::default());
+    ask(&mut pair, &request(Method::GET, &[]));
+    let head = response(StatusCode::OK, &[("date", "yesterday")]);
+    let field = |name, value| (HeaderName::from_static(name), HeaderValue::from_static(value));
+    let defaults =
+        [field("date", "today"), field("alt-svc", "clear"), field("connection", "close")];
+    pair.server.send_response_with(FIRST, &head, &defaults, true).unwrap();
+    pair.exchange();
+    let [Event::Response { head: seen, .. }] = &events(&mut pair.client)[..] else {
+        panic!("no response");
+    };
+    assert_eq!(seen.headers, header_map(&[("date", "yesterday"), ("alt-svc", "clear")]));
+}
+
+#[test]
 fn a_post_is_echoed_with_trailers_both_ways() {
     let mut pair = Pair::new(Config::default(), Config::default());
     pair.client.send_request(FIRST, &request(Method::POST, &[("te", "trailers")]), false).unwrap();
