@@ -5,6 +5,7 @@
 //! `adapter.rs` makes the engine call them.
 
 mod adapter;
+mod bbr;
 mod cubic;
 mod hystart;
 mod reno;
@@ -14,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::{cubic::Cubic, reno::Reno};
+pub use self::{bbr::Bbr, cubic::Cubic, reno::Reno};
 
 /// Decides how many bytes may be under way.
 pub trait Controller: Send + Sync + 'static {
@@ -24,9 +25,9 @@ pub trait Controller: Send + Sync + 'static {
     /// A packet was acknowledged.
     fn on_ack(&mut self, ack: &Ack);
 
-    /// The last of a batch of acknowledged packets was told; `largest` is the largest number
-    /// acknowledged so far.
-    fn on_acks_end(&mut self, now: Instant, largest: Option<u64>);
+    /// The last of a batch of acknowledged packets was told; `in_flight` is what is still under way, in bytes, and
+    /// `largest` the largest number acknowledged so far.
+    fn on_acks_end(&mut self, now: Instant, in_flight: u64, largest: Option<u64>);
 
     /// Packets were lost, the latest of them sent at `sent`; `persistent` says that nothing got
     /// through for the whole period of RFC 9002 §7.6.
@@ -41,10 +42,10 @@ pub trait Controller: Send + Sync + 'static {
     /// Bytes that may be in flight.
     fn window(&self) -> u64;
 
-    /// Bytes for each second that the controller wants to leave, if it thinks in rates.
+    /// Bytes for each second that are to leave, if the controller thinks in rates: packets are paced by it then. A
+    /// controller that gives a rate gives one from the beginning.
     ///
-    /// The engine paces by window and round-trip time and ignores it; it is here for the engine
-    /// that will not.
+    /// Default: none; packets are paced by window and round-trip time.
     fn pacing_rate(&self) -> Option<u64> {
         None
     }
@@ -68,7 +69,7 @@ pub struct Ack {
     pub rtt: Duration,
 }
 
-/// Which congestion controller: `cubic` (default) or `reno`.
+/// Which congestion controller: `cubic` (default), `reno` or `bbr`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Algorithm {
@@ -77,6 +78,8 @@ pub enum Algorithm {
     Cubic,
     /// RFC 9002 §7.
     Reno,
+    /// BBR version 3 (draft-ietf-ccwg-bbr): by the rate that the path delivers, whatever is lost at random.
+    Bbr,
 }
 
 impl Algorithm {
@@ -85,6 +88,7 @@ impl Algorithm {
         match self {
             Self::Cubic => Box::new(Cubic::new(now, mtu)),
             Self::Reno => Box::new(Reno::new(now, mtu)),
+            Self::Bbr => Box::new(Bbr::new(now, mtu)),
         }
     }
 

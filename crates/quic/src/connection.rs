@@ -5,15 +5,20 @@
 //! when the endpoint transmits, after [`Application::run`](crate::Application::run).
 
 mod events;
+mod pacing;
 
-use std::{collections::VecDeque, fmt, net::SocketAddr, time::Duration, time::Instant};
+use std::{
+    collections::VecDeque, fmt, net::SocketAddr, ops::ControlFlow, sync::Arc, time::Duration,
+    time::Instant,
+};
 
 use bytes::Bytes;
 use quinn_proto::{ReadError, Side, VarInt, WriteError};
 use rustc_hash::FxHashSet;
 
+use self::pacing::Pacer;
 use crate::{
-    CloseReason, Dir, Event, Read, StreamId, Write, config::varint, crypto::HandshakeData,
+    CloseReason, Dir, Event, Read, ReadEnd, StreamId, Write, config::varint, crypto::HandshakeData,
 };
 
 /// Names a connection of one endpoint; never reused for another.
@@ -25,12 +30,20 @@ pub struct ConnectionKey(pub u64);
 pub struct Stats {
     /// Smoothed round-trip time.
     pub rtt: Duration,
+    /// Smallest round-trip time of the path.
+    pub min_rtt: Duration,
     /// Congestion window, in bytes.
     pub cwnd: u64,
     /// Packets sent.
     pub sent_packets: u64,
     /// Packets lost.
     pub lost_packets: u64,
+    /// Bytes in them.
+    pub lost_bytes: u64,
+    /// Times that the congestion window was cut, for loss or for an ECN mark.
+    pub congestion_events: u64,
+    /// Times that large packets ceased to arrive, and the path MTU was taken back.
+    pub black_holes: u64,
     /// Bytes of UDP payload sent.
     pub sent_bytes: u64,
     /// Bytes of UDP payload received.
@@ -50,19 +63,33 @@ pub struct Connection {
     readable: FxHashSet<StreamId>,
     /// Why it ended, once it has.
     ended: Option<CloseReason>,
-    handshake: Option<Box<HandshakeData>>,
+    handshake: Option<Arc<HandshakeData>>,
     /// Bytes written to streams that have not left yet, an estimate from below: overhead and
     /// retransmissions count as if they were fresh data.
     queued: u64,
+    /// Bytes that the engine keeps until they are acknowledged, at most.
+    send_window: u64,
     /// The peer's address when the application last heard of it.
     remote: SocketAddr,
+    /// The last one that the peer has proven to be its own, by the handshake or since.
+    validated: SocketAddr,
+    /// With a congestion controller that thinks in rates.
+    pacer: Option<Box<Pacer>>,
 }
 
 impl Connection {
-    pub(crate) fn new(key: ConnectionKey, engine: quinn_proto::Connection, now: Instant) -> Self {
+    pub(crate) fn new(
+        key: ConnectionKey,
+        engine: quinn_proto::Connection,
+        send_window: u64,
+        now: Instant,
+    ) -> Self {
+        let is_paced = engine.congestion_state().metrics().pacing_rate.is_some();
+        let pacer = is_paced.then(|| Box::new(Pacer::new(now)));
         Self {
             key,
             remote: canonical(engine.remote_address()),
+            validated: canonical(engine.remote_address()),
             engine,
             now,
             events: VecDeque::new(),
@@ -70,6 +97,8 @@ impl Connection {
             ended: None,
             handshake: None,
             queued: 0,
+            send_window,
+            pacer,
         }
     }
 
@@ -88,6 +117,31 @@ impl Connection {
             Ok(None) => Read::Finished,
             Err(ReadError::Blocked) => Read::Blocked,
             Err(ReadError::Reset(code)) => Read::Reset(code.into()),
+        }
+    }
+
+    /// Hands all that is there to `take`, in order and in chunks of at most `max` bytes, until it breaks off; says what
+    /// came behind, and `None` if it broke off. It costs less than one [`Self::read`] for each chunk.
+    pub fn read_all(
+        &mut self,
+        id: StreamId,
+        max: usize,
+        mut take: impl FnMut(Bytes) -> ControlFlow<()>,
+    ) -> Option<ReadEnd> {
+        let Some(id) = self.receiving(id) else { return Some(ReadEnd::Closed) };
+        let mut stream = self.engine.recv_stream(id);
+        let Ok(mut chunks) = stream.read(true) else { return Some(ReadEnd::Closed) };
+        loop {
+            match chunks.next(max.max(1)) {
+                Ok(Some(chunk)) => {
+                    if take(chunk.bytes).is_break() {
+                        return None;
+                    }
+                }
+                Ok(None) => return Some(ReadEnd::Finished),
+                Err(ReadError::Blocked) => return Some(ReadEnd::Blocked),
+                Err(ReadError::Reset(code)) => return Some(ReadEnd::Reset(code.into())),
+            }
         }
     }
 
@@ -151,6 +205,16 @@ impl Connection {
         Some(event)
     }
 
+    /// Gives back memory of ours that only a busy connection needs.
+    pub fn rest(&mut self) {
+        if self.events.is_empty() {
+            self.events = VecDeque::new();
+        }
+        if self.readable.is_empty() {
+            self.readable = FxHashSet::default();
+        }
+    }
+
     /// Changes how many streams of the direction the peer may have open.
     pub fn set_max_streams(&mut self, dir: Dir, count: u64) {
         self.engine.set_max_concurrent_streams(dir.into(), varint(count));
@@ -161,18 +225,41 @@ impl Connection {
         self.key
     }
 
-    /// Bytes that the congestion window still allows now: how much is worth handing over before
+    /// Bytes that the congestion window and our own send window still allow now: how much is worth handing over before
     /// transmit.
     ///
     /// An estimate. When it is zero something is under way, and `run` is called again when that
     /// changes. An application that stops earlier asks for its next turn with
     /// [`Application::timeout`](crate::Application::timeout).
     pub fn headroom(&self) -> u64 {
-        let free = self.engine.congestion_state().metrics().congestion_window;
+        let state = self.engine.congestion_state();
+        let free = state.metrics().congestion_window;
+        let in_flight = state.window().saturating_sub(free);
+        // A stream that finds the send window full is told when there is room, and so are all that found it so: with
+        // thousands of them that is dearer than to leave a little of it free.
+        let kept = in_flight.saturating_add(SEND_SLACK.min(self.send_window / 2));
+        let free = free.min(self.send_window.saturating_sub(kept));
         // With nothing queued there is always room for a little: what it becomes is acknowledged, and
         // that corrects an estimate that is too low.
         let least = if self.queued == 0 { 2 * u64::from(self.engine.current_mtu()) } else { 0 };
         free.saturating_sub(self.queued).max(least)
+    }
+
+    /// Client: streams may be opened before [`Event::Connected`], and what is written to them leaves at once (0-RTT,
+    /// RFC 9001 §4.6). It may be replayed by anyone on the way: RFC 8470 says what may be sent so.
+    ///
+    /// It stays true when the server refused it; see [`Self::is_early_data_accepted`].
+    pub fn has_early_data(&self) -> bool {
+        self.is_client() && self.engine.has_0rtt()
+    }
+
+    /// Client: the server took what was sent before the handshake was complete. `None` while that is open, and when
+    /// nothing could be sent.
+    ///
+    /// When it is false the streams that were opened early are gone without an event; their ids will be used again.
+    pub fn is_early_data_accepted(&self) -> Option<bool> {
+        let is_settled = self.has_early_data() && !self.is_handshaking();
+        is_settled.then(|| self.engine.accepted_0rtt())
     }
 
     /// The handshake is not complete: what arrives now is early data.
@@ -193,6 +280,12 @@ impl Connection {
     /// The peer's address; an IPv4 one as such, whatever the socket calls it.
     pub fn remote_address(&self) -> SocketAddr {
         canonical(self.engine.remote_address())
+    }
+
+    /// The last address that the peer has proven to be its own (RFC 9000 §8.2): whoever is held to account by an address is by
+    /// this one. It follows [`Self::remote_address`] by a round trip.
+    pub fn validated_address(&self) -> SocketAddr {
+        self.validated
     }
 
     /// TLS server name that the client sent.
@@ -231,13 +324,21 @@ impl Connection {
         let stats = self.engine.stats();
         Stats {
             rtt: stats.path.rtt,
+            min_rtt: stats.path.min_rtt,
             cwnd: stats.path.cwnd,
             sent_packets: stats.path.sent_packets,
             lost_packets: stats.path.lost_packets,
+            lost_bytes: stats.path.lost_bytes,
+            congestion_events: stats.path.congestion_events,
+            black_holes: stats.path.black_holes_detected,
             sent_bytes: stats.udp_tx.bytes,
             received_bytes: stats.udp_rx.bytes,
             mtu: stats.path.current_mtu,
         }
+    }
+
+    fn is_early_data_rejected(&self) -> bool {
+        self.is_early_data_accepted() == Some(false)
     }
 
     /// The engine's id, when the peer may send on this stream.
@@ -253,6 +354,9 @@ impl Connection {
         (id.dir() == quinn_proto::Dir::Bi || id.initiator() == self.engine.side()).then_some(id)
     }
 }
+
+/// Bytes of the send window that are left free: a batch, by which an application may go beyond what it is told.
+const SEND_SLACK: u64 = 64 * 1024;
 
 /// A dual-stack socket maps IPv4 addresses into IPv6 (RFC 4291 §2.5.5.2), which is nobody's business.
 fn canonical(address: SocketAddr) -> SocketAddr {

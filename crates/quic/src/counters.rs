@@ -1,45 +1,73 @@
 //! What an endpoint has counted since it began; each only grows.
 
-/// Counters of one endpoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+/// Declares the counters and their list from one source, so that neither can miss a field.
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// Counters of one endpoint.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        impl Counters {
+            /// Each by its name, what it counts, and how many there were.
+            pub fn each(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), concat!($($doc),+).trim_ascii(), self.$name),)+].into_iter()
+            }
+        }
+
+        impl std::ops::AddAssign for Counters {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name = self.$name.wrapping_add(other.$name);)+
+            }
+        }
+    };
+}
+
+counters! {
     /// Datagrams that arrived on the socket.
-    pub datagrams_received: u64,
+    datagrams_received,
     /// Bytes in them.
-    pub bytes_received: u64,
+    bytes_received,
     /// Turns in which the socket had something.
-    pub batches_received: u64,
+    batches_received,
     /// Datagrams that left.
-    pub datagrams_sent: u64,
+    datagrams_sent,
     /// Bytes in them.
-    pub bytes_sent: u64,
+    bytes_sent,
     /// System calls that sent them.
-    pub batches_sent: u64,
+    batches_sent,
     /// Times that the socket was full.
-    pub sends_blocked: u64,
+    sends_blocked,
     /// Batches that the system refused.
-    pub sends_failed: u64,
+    sends_failed,
     /// Batches that the kernel could not split, so that they went out datagram by datagram.
-    pub segmentation_failures: u64,
+    segmentation_failures,
     /// Datagrams that the kernel dropped because the socket's receive buffer was full.
-    pub kernel_drops: u64,
+    kernel_drops,
     /// Datagrams handed to the worker whose connection they belong to.
-    pub forwarded: u64,
+    forwarded,
     /// Datagrams lost because that worker's mailbox was full.
-    pub mailbox_dropped: u64,
+    mailbox_dropped,
     /// Datagrams of connections that no living worker has.
-    pub strays_dropped: u64,
+    strays_dropped,
     /// Connections that began.
-    pub connections_opened: u64,
+    connections_opened,
     /// Connections that ended.
-    pub connections_closed: u64,
+    connections_closed,
     /// Datagrams of first flights refused: too many connections, or no new ones wanted. A client's
     /// hello may take two.
-    pub refused: u64,
+    refused,
     /// Datagrams of first flights answered with Retry.
-    pub retried: u64,
+    retried,
     /// Handshakes given up because they took too long.
-    pub handshakes_timed_out: u64,
+    handshakes_timed_out,
     /// Peers that changed their address.
-    pub migrations: u64,
+    migrations,
+    /// QUIC packets sent on connections that have ended.
+    packets_sent,
+    /// QUIC packets lost on connections that have ended: declared so by loss detection (RFC 9002).
+    packets_lost,
+    /// Times that the congestion window was cut, on connections that have ended.
+    congestion_events,
 }

@@ -5,8 +5,12 @@
 //! be ours when the engine goes. It is driven by the engine alone and ends at the packet keys.
 
 mod hello;
+mod initial;
 mod keys;
 mod observe;
+mod padding;
+mod parameters;
+mod path;
 mod retry;
 mod session;
 
@@ -15,25 +19,26 @@ use std::sync::Arc;
 use quinn_proto::{ConnectError, ConnectionId, transport_parameters::TransportParameters};
 use rustls::{
     pki_types::ServerName,
-    quic::{self, Suite, Version},
+    quic::{self, Version},
 };
 
 pub use self::observe::{Direction, Level, Observe, PacketObserver};
+pub(crate) use self::path::PathWatch;
 pub(crate) use self::session::HandshakeData;
-use self::session::TlsSession;
+use self::{initial::Initial, session::TlsSession};
 use crate::ConfigError;
 
 /// A server's TLS, in the form that the engine asks for.
 pub(crate) struct Server {
     tls: Arc<rustls::ServerConfig>,
-    initial: Suite,
+    initial: Arc<Initial>,
     observe: Option<Arc<dyn Observe>>,
 }
 
 /// A client's TLS, in the form that the engine asks for.
 pub(crate) struct Client {
     tls: Arc<rustls::ClientConfig>,
-    initial: Suite,
+    initial: Arc<Initial>,
     observe: Option<Arc<dyn Observe>>,
 }
 
@@ -73,8 +78,7 @@ impl quinn_proto::crypto::ServerConfig for Server {
         dst_cid: &ConnectionId,
     ) -> Result<quinn_proto::crypto::Keys, quinn_proto::crypto::UnsupportedVersion> {
         let version = known(version).ok_or(quinn_proto::crypto::UnsupportedVersion)?;
-        let keys = self.initial.keys(dst_cid, rustls::Side::Server, version);
-        Ok(keys::pair(keys, Level::Initial, &None))
+        Ok(self.initial.server_keys(dst_cid, version))
     }
 
     fn retry_tag(&self, _: u32, orig_dst_cid: &ConnectionId, packet: &[u8]) -> [u8; 16] {
@@ -91,7 +95,7 @@ impl quinn_proto::crypto::ServerConfig for Server {
             .expect("a trial with the same configuration succeeded when it was made");
         let observer = self.observe.as_ref().and_then(|observe| observe.session());
         let tls = quic::Connection::Server(tls);
-        Box::new(TlsSession::new(tls, version, self.initial, observer))
+        Box::new(TlsSession::new(tls, version, self.initial.clone(), observer))
     }
 }
 
@@ -111,17 +115,17 @@ impl quinn_proto::crypto::ClientConfig for Client {
             .map_err(|_| ConnectError::UnsupportedVersion)?;
         let observer = self.observe.as_ref().and_then(|observe| observe.session());
         let tls = quic::Connection::Client(tls);
-        Ok(Box::new(TlsSession::new(tls, version, self.initial, observer)))
+        Ok(Box::new(TlsSession::new(tls, version, self.initial.clone(), observer)))
     }
 }
 
 /// The suite that protects Initial packets, whatever is negotiated later (RFC 9001 §5.2).
-fn initial_suite(provider: &rustls::crypto::CryptoProvider) -> Result<Suite, ConfigError> {
+fn initial_suite(provider: &rustls::crypto::CryptoProvider) -> Result<Arc<Initial>, ConfigError> {
     // req: 9001-5.2-initial-suite
     let aes = rustls::CipherSuite::TLS13_AES_128_GCM_SHA256;
     let mut suites = provider.cipher_suites.iter().filter(|suite| suite.suite() == aes);
     let suite = suites.find_map(|suite| suite.tls13()?.quic_suite());
-    suite.ok_or(ConfigError::NoInitialCipherSuite)
+    suite.map(|suite| Arc::new(Initial::new(suite))).ok_or(ConfigError::NoInitialCipherSuite)
 }
 
 /// rustls's name of a version that we speak.

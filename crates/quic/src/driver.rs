@@ -159,6 +159,25 @@ impl<A: Application> Driver<A> {
         self.endpoint.connect(config, remote, name, Instant::now())
     }
 
+    /// Client: goes on from another socket; the old one is closed, and what was on its way to it is lost. All
+    /// connections move (RFC 9000 §9).
+    ///
+    /// # Errors
+    /// What the system said; then nothing has changed.
+    pub fn rebind(&mut self, member: Member) -> io::Result<()> {
+        self.socket = Udp::new(member.socket, member.segmentation)?;
+        self.endpoint.local_address_changed();
+        Ok(())
+    }
+
+    /// The socket's address.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.socket.io().local_addr()
+    }
+
     /// What has been counted, the socket's own figures included.
     pub fn counters(&self) -> Counters {
         Counters {

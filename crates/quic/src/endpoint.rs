@@ -8,7 +8,13 @@ mod admission;
 mod table;
 mod transmit;
 
-use std::{fmt, mem, net::SocketAddr, sync::Arc, task::Context, time::Instant};
+use std::{
+    fmt, mem,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    task::Context,
+    time::Instant,
+};
 
 use quinn_proto::{ConnectionHandle, DatagramEvent, TokenMemoryCache};
 
@@ -32,8 +38,15 @@ pub trait Application {
     /// State for one connection.
     type State;
 
+    /// Server: what becomes of a first flight from this address, before anything is kept for it. `is_proven`: the client
+    /// has shown that the address is its own, by a Retry or an earlier token.
+    fn admit(&mut self, _client: IpAddr, _is_proven: bool, _now: Instant) -> Admit {
+        Admit::Accept
+    }
+
     /// A connection appeared (server: its first flight was accepted; client: `connect` was called). Its handshake
-    /// goes on; nothing can be sent before keys exist, streams may be opened from `Event::Connected` on.
+    /// goes on; nothing can be sent before keys exist, streams may be opened from `Event::Connected` on, or at once when
+    /// [`Connection::has_early_data`].
     fn opened(&mut self, connection: &mut Connection, now: Instant) -> Self::State;
 
     /// Drain events and streams, run what is due, write.
@@ -50,6 +63,17 @@ pub trait Application {
 
     /// The connection ended; `state` is dropped after this.
     fn closed(&mut self, state: Self::State, reason: &CloseReason, now: Instant);
+}
+
+/// What an [`Application`] wants to become of a first flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admit {
+    /// A connection, as far as the endpoint's own limits allow it.
+    Accept,
+    /// A Retry (RFC 9000 §8.1.2), or a refusal for who has proved its address already.
+    Prove,
+    /// A refusal.
+    Refuse,
 }
 
 /// One worker's QUIC endpoint: connections, timers, buffers. The socket is an argument of `turn`.
@@ -130,7 +154,7 @@ impl<A: Application> Endpoint<A> {
         engine_config.token_store(self.tokens.clone());
         let (handle, engine) = self.engine.connect(now, engine_config, remote, server_name)?;
         let deadline = now + config.transport.handshake_timeout;
-        Ok(self.open(handle, engine, deadline, now))
+        Ok(self.open(handle, engine, config.transport.send_window, deadline, now))
     }
 
     /// Server: what new connections get from now on; those that exist keep what they have.
@@ -150,6 +174,13 @@ impl<A: Application> Endpoint<A> {
     pub fn touch_all(&mut self) {
         let (due, touched) = (&mut self.due, &mut self.touched);
         self.connections.iter_mut().for_each(|slot| slot.touch(due, touched));
+    }
+
+    /// Client: the socket has another address from now on. Each connection goes on from there under a new connection ID
+    /// of the peer, if it has given one, and says so at once (RFC 9000 §9.2, §9.5).
+    pub fn local_address_changed(&mut self) {
+        self.connections.iter_mut().for_each(|slot| slot.connection.engine.local_address_changed());
+        self.touch_all();
     }
 
     /// Marks one connection as due for `run` in the next turn.
@@ -185,6 +216,13 @@ impl<A: Application> Endpoint<A> {
     /// peer can stretch to a minute by its `max_ack_delay`: who waits for the end of its work waits for these alone.
     pub fn open_connections(&self) -> u64 {
         self.counters.connections_opened - self.counters.connections_closed
+    }
+
+    /// Every connection that has not ended, with its state; nothing is due for having been looked at.
+    pub fn connections(&mut self) -> impl Iterator<Item = (&A::State, &Connection)> {
+        self.connections
+            .iter_mut()
+            .filter_map(|slot| Some((slot.state.as_ref()?, &slot.connection)))
     }
 
     /// What has been counted.
@@ -272,6 +310,7 @@ impl<A: Application> Endpoint<A> {
                 if let Some(slot) = self.connections.of_handle(handle) {
                     slot.connection.engine.handle_event(event);
                     self.counters.migrations += u64::from(slot.connection.note_path());
+                    slot.connection.note_validation();
                     slot.touch(&mut self.due, &mut self.touched);
                 }
             }
@@ -294,6 +333,7 @@ impl<A: Application> Endpoint<A> {
                 continue;
             }
             slot.connection.engine.handle_timeout(now);
+            slot.connection.pacing_over(now);
             self.counters.migrations += u64::from(slot.connection.note_path());
             if slot.handshake_deadline.is_some_and(|deadline| deadline <= now) {
                 slot.handshake_deadline = None;
@@ -334,6 +374,10 @@ impl<A: Application> Endpoint<A> {
             && let Some(state) = slot.state.take()
         {
             self.counters.connections_closed += 1;
+            let stats = slot.connection.stats();
+            self.counters.packets_sent += stats.sent_packets;
+            self.counters.packets_lost += stats.lost_packets;
+            self.counters.congestion_events += stats.congestion_events;
             self.app.closed(state, reason, now);
         }
     }
@@ -362,11 +406,12 @@ impl<A: Application> Endpoint<A> {
         &mut self,
         handle: ConnectionHandle,
         engine: quinn_proto::Connection,
+        send_window: u64,
         handshake_deadline: Instant,
         now: Instant,
     ) -> ConnectionKey {
         let key = self.connections.next_key(handle);
-        let mut connection = Connection::new(key, engine, now);
+        let mut connection = Connection::new(key, engine, send_window, now);
         connection.gather(now);
         let state = self.app.opened(&mut connection, now);
         self.admission.handshake_begun();

@@ -27,17 +27,23 @@ pub enum Event {
     Available(Dir),
     /// A DATAGRAM arrived.
     Datagram(Bytes),
-    /// The peer's address changed, and the new path carries data now (RFC 9000 §9).
+    /// The peer's address changed, and the new path carries data now (RFC 9000 §9). Anyone who has the keys can claim an
+    /// address so: [`Self::PathValidated`] follows when it is the peer's.
     Migrated {
         /// Before.
         from: SocketAddr,
         /// Now.
         to: SocketAddr,
     },
+    /// The peer has answered at its new address, which so is its own and no claim (RFC 9000 §8.2). Servers only.
+    PathValidated {
+        /// Which.
+        address: SocketAddr,
+    },
 }
 
 /// Why a connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum CloseReason {
     /// We closed it.
@@ -62,6 +68,14 @@ pub enum CloseReason {
         code: u64,
         /// What it did.
         reason: String,
+    },
+    /// Our side of TLS ended the handshake: a certificate that is not trusted, no common protocol. The peer was told by
+    /// `code`, an alert (RFC 9001 §4.8). An alert of the peer is [`Self::Transport`] with such a code.
+    Tls {
+        /// Code.
+        code: u64,
+        /// What was wrong.
+        error: rustls::Error,
     },
     /// Silence for longer than the idle time-out, or the handshake took too long.
     TimedOut,

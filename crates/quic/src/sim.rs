@@ -75,6 +75,8 @@ pub struct Network<S: Application, C: Application> {
 struct Client<C: Application> {
     endpoint: Endpoint<C>,
     address: SocketAddr,
+    /// What its datagrams say that they come from, when that is a lie.
+    claimed: Option<SocketAddr>,
     is_full: bool,
 }
 
@@ -126,7 +128,7 @@ impl<S: Application, C: Application> Network<S, C> {
         let endpoint = Endpoint::new(place, None, application).expect("nothing to configure");
         let port = u16::try_from(self.clients.len() + 1).expect("fewer clients than ports");
         let address = ([10, 0, 0, 1], port).into();
-        self.clients.push(Client { endpoint, address, is_full: false });
+        self.clients.push(Client { endpoint, address, claimed: None, is_full: false });
         self.clients.len() - 1
     }
 
@@ -160,6 +162,12 @@ impl<S: Application, C: Application> Network<S, C> {
     /// one is lost: its NAT forgot it.
     pub fn rebind(&mut self, client: usize, address: SocketAddr) {
         self.clients[client].address = address;
+    }
+
+    /// The client's datagrams say that they come from another address, where it cannot receive; what is sent to its own still
+    /// arrives. `None` ends that.
+    pub fn claim(&mut self, client: usize, address: Option<SocketAddr>) {
+        self.clients[client].claimed = address;
     }
 
     /// The client's socket is full from now on, or has room again.
@@ -265,9 +273,9 @@ impl<S: Application, C: Application> Network<S, C> {
     }
 
     fn turn_client(&mut self, client: usize, arrived: Vec<Datagram>) {
-        let Client { endpoint, address, is_full } = &mut self.clients[client];
+        let Client { endpoint, address, claimed, is_full } = &mut self.clients[client];
         let mut wire = SimulatedWire { arrived, sent: Vec::new(), is_full: *is_full };
-        let from = *address;
+        let from = claimed.unwrap_or(*address);
         endpoint.turn(self.now, &mut wire, &mut Context::from_waker(Waker::noop()));
         self.send(from, wire.sent);
     }

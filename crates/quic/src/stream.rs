@@ -30,6 +30,19 @@ pub enum Read {
     Closed,
 }
 
+/// What is behind the data that a stream had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadEnd {
+    /// The peer finished.
+    Finished,
+    /// The peer reset the stream.
+    Reset(u64),
+    /// Nothing now; an `Event::Readable` will come.
+    Blocked,
+    /// No such stream (any more).
+    Closed,
+}
+
 /// One step of writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {

@@ -59,7 +59,7 @@ impl EngineController for Adapter {
         largest_packet_num_acked: Option<u64>,
     ) {
         self.in_flight = in_flight;
-        self.inner.on_acks_end(now, largest_packet_num_acked);
+        self.inner.on_acks_end(now, in_flight, largest_packet_num_acked);
     }
 
     fn on_congestion_event(

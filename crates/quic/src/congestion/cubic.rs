@@ -19,6 +19,11 @@ pub struct Cubic {
     epoch: Option<Epoch>,
     /// Packets sent before this belong to the loss that was answered already.
     recovery: Option<Instant>,
+    /// Congestion avoidance: what was acknowledged since the window last grew, which it does once for all that one frame
+    /// acknowledges.
+    acked: u64,
+    /// Smoothed round-trip time, as of the last acknowledged packet.
+    rtt: Duration,
 }
 
 /// One stretch of congestion avoidance, from a reduction to the next (RFC 9438 §4.2).
@@ -46,6 +51,8 @@ impl Cubic {
             w_max: 0.0,
             epoch: None,
             recovery: None,
+            acked: 0,
+            rtt: Duration::ZERO,
         }
     }
 
@@ -53,13 +60,14 @@ impl Cubic {
         bytes as f64 / f64::from(self.mtu)
     }
 
-    fn avoid(&mut self, ack: &Ack) {
-        let (current, acked) = (self.segments(self.window), self.segments(ack.bytes));
+    fn avoid(&mut self, now: Instant) {
+        let acked = std::mem::take(&mut self.acked).min(self.window);
+        let (current, acked) = (self.segments(self.window), self.segments(acked));
         let w_max = self.w_max;
-        let mut epoch = *self.epoch.get_or_insert_with(|| Epoch::begin(ack.now, w_max, current));
-        epoch.resume(ack.now);
+        let mut epoch = *self.epoch.get_or_insert_with(|| Epoch::begin(now, w_max, current));
+        epoch.resume(now);
 
-        let elapsed = ack.now.saturating_duration_since(epoch.start);
+        let elapsed = now.saturating_duration_since(epoch.start);
         let alpha = if epoch.reno < w_max { ALPHA } else { 1.0 };
         epoch.reno += alpha * acked / epoch.window;
         // req: 9438-4.3-reno-friendly
@@ -68,7 +76,7 @@ impl Cubic {
         } else {
             // req: 9438-4.4-growth-bound
             let ceiling = 1.5 * epoch.window;
-            let target = epoch.cube(elapsed + ack.rtt, w_max).clamp(epoch.window, ceiling);
+            let target = epoch.cube(elapsed + self.rtt, w_max).clamp(epoch.window, ceiling);
             epoch.window += (target - epoch.window) / epoch.window * acked;
         }
         self.window = (epoch.window * f64::from(self.mtu)) as u64;
@@ -81,6 +89,7 @@ impl Cubic {
         }
         self.recovery = Some(now);
         self.epoch = None;
+        self.acked = 0;
         let current = self.segments(self.window);
         // Fast convergence: a flow that shrinks again leaves room for newer ones (RFC 9438 §4.7).
         // req: 9438-4.7-fast-convergence
@@ -131,11 +140,15 @@ impl Controller for Cubic {
             self.slow_start.on_sample(ack.now.saturating_duration_since(ack.sent));
             self.window += self.slow_start.growth(ack.bytes);
         } else {
-            self.avoid(ack);
+            self.acked += ack.bytes;
+            self.rtt = ack.rtt;
         }
     }
 
-    fn on_acks_end(&mut self, _now: Instant, largest: Option<u64>) {
+    fn on_acks_end(&mut self, now: Instant, _in_flight: u64, largest: Option<u64>) {
+        if self.acked > 0 {
+            self.avoid(now);
+        }
         if self.slow_start.on_acks_end(largest) && self.window < self.ssthresh {
             self.ssthresh = self.window;
             self.w_max = self.segments(self.window);

@@ -55,7 +55,7 @@ impl Controller for Reno {
         }
     }
 
-    fn on_acks_end(&mut self, _now: Instant, _largest: Option<u64>) {}
+    fn on_acks_end(&mut self, _now: Instant, _in_flight: u64, _largest: Option<u64>) {}
 
     fn on_loss(&mut self, now: Instant, sent: Instant, _bytes: u64, persistent: bool) {
         self.reduce(now, sent);

@@ -1,12 +1,16 @@
 //! The endpoint's side of a connection: the engine's events become ours, each `Readable` once.
 
-use std::time::Instant;
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use quinn_proto::{Event as EngineEvent, StreamEvent};
+use quinn_proto::{ConnectionError, Event as EngineEvent, StreamEvent};
 
-use super::Connection;
-use crate::{CloseReason, Event, StreamId, config::varint, crypto::HandshakeData};
+use super::{Connection, canonical};
+use crate::{
+    CloseReason, Event, StreamId,
+    config::varint,
+    crypto::{HandshakeData, PathWatch},
+};
 
 impl Connection {
     /// Moves all that the engine has to tell into the queue of events.
@@ -30,7 +34,8 @@ impl Connection {
                 }
                 EngineEvent::DatagramsUnblocked => {}
                 EngineEvent::ConnectionLost { reason } => {
-                    self.ended.get_or_insert(reason.into());
+                    let reason = self.tls_failure(&reason).unwrap_or_else(|| reason.into());
+                    self.ended.get_or_insert(reason);
                 }
             }
         }
@@ -46,12 +51,60 @@ impl Connection {
         }
         self.remote = to;
         self.events.push_back(Event::Migrated { from, to });
+        if let Some(path) = self.path_watch() {
+            // Back at the last one, as after a path that could not be validated, nothing is in doubt.
+            if to == self.validated { path.end() } else { path.begin() }
+        }
         true
+    }
+
+    /// Tells the application when the peer has proven that its new address is its own.
+    pub(crate) fn note_validation(&mut self) {
+        let Some(path) = self.path_watch().filter(|path| path.is_open() && path.is_answered())
+        else {
+            return;
+        };
+        path.end();
+        self.validated = self.remote;
+        self.events.push_back(Event::PathValidated { address: self.remote });
+    }
+
+    /// Tells the watch where the packets that were just made go.
+    pub(crate) fn note_destination(&self, destination: SocketAddr) {
+        if let Some(path) = self.path_watch().filter(|path| path.is_open()) {
+            path.left(canonical(destination) == self.remote);
+        }
+    }
+
+    fn path_watch(&self) -> Option<&PathWatch> {
+        self.handshake.as_ref()?.path.as_deref()
     }
 
     /// So many bytes left for the network.
     pub(crate) fn note_sent(&mut self, bytes: usize) {
         self.queued = self.queued.saturating_sub(bytes as u64);
+        if let Some(pacer) = &mut self.pacer {
+            pacer.spend(bytes);
+        }
+    }
+
+    /// How many of `datagrams` may leave now; `None` until [`Self::paced_until`].
+    pub(crate) fn pace(&mut self, now: Instant, datagrams: usize) -> Option<usize> {
+        let Some(pacer) = &mut self.pacer else { return Some(datagrams) };
+        let rate = self.engine.congestion_state().metrics().pacing_rate?;
+        pacer.allow(now, rate, self.engine.current_mtu()).map(|allowed| allowed.min(datagrams))
+    }
+
+    /// The time that it waited for has come: it is asked again when it transmits, which a full socket may put off.
+    pub(crate) fn pacing_over(&mut self, now: Instant) {
+        if let Some(pacer) = &mut self.pacer {
+            pacer.stop_waiting(now);
+        }
+    }
+
+    /// When more may leave, if that is what it waits for.
+    pub(crate) fn paced_until(&self) -> Option<Instant> {
+        self.pacer.as_ref()?.waits_until()
     }
 
     /// Nothing more wants to leave now. With nothing in flight either, all that was queued has gone,
@@ -110,9 +163,24 @@ impl Connection {
     }
 
     fn learn_handshake(&mut self) {
-        let data = self.engine.crypto_session().handshake_data();
-        if let Some(Ok(data)) = data.map(|data| data.downcast::<HandshakeData>()) {
+        if let Some(data) = self.handshake_data() {
             self.handshake = Some(data);
         }
+        if self.is_early_data_rejected() {
+            // What was written early will never leave.
+            self.queued = 0;
+        }
+    }
+
+    /// The engine knows a failure of TLS as a code and a text; the session has kept what it was.
+    fn tls_failure(&self, reason: &ConnectionError) -> Option<CloseReason> {
+        let ConnectionError::TransportError(failure) = reason else { return None };
+        let error = self.handshake_data()?.failure.clone()?;
+        Some(CloseReason::Tls { code: failure.code.into(), error })
+    }
+
+    fn handshake_data(&self) -> Option<Arc<HandshakeData>> {
+        let data = self.engine.crypto_session().handshake_data()?;
+        data.downcast::<Arc<HandshakeData>>().ok().map(|data| *data)
     }
 }

@@ -9,68 +9,142 @@ use quinn_proto::{
 };
 use rustls::{
     pki_types::CertificateDer,
-    quic::{Connection, KeyChange, Secrets, Suite, Version},
+    quic::{Connection, KeyChange, Secrets, Version},
 };
 
-use super::{Level, PacketObserver, hello, keys, keys::Observer, retry};
+use super::{
+    Level, PacketObserver, hello, initial::Initial, keys, keys::Observer, parameters,
+    path::PathWatch, retry,
+};
 
 /// What a handshake has settled so far.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct HandshakeData {
     /// What the client asked for; servers only.
     pub(crate) server_name: Option<String>,
     pub(crate) alpn: Option<Vec<u8>>,
     pub(crate) cipher_suite: Option<rustls::CipherSuite>,
     pub(crate) key_exchange: Option<rustls::NamedGroup>,
+    /// Why it ended, when it was our side that ended it.
+    pub(crate) failure: Option<rustls::Error>,
+    /// Looks for validated paths; servers only.
+    pub(crate) path: Option<Arc<PathWatch>>,
 }
 
 /// A TLS session as the engine drives it.
 pub(super) struct TlsSession {
-    tls: Connection,
+    tls: Tls,
     version: Version,
-    initial: Suite,
-    /// Secrets of the next key phase, once there are any.
-    next: Option<Secrets>,
+    initial: Arc<Initial>,
+    /// What the keys of the next phase come from, once there are any.
+    next: Option<Arc<Secrets>>,
+    /// The engine has those keys already: the ones after them are next.
+    is_next_taken: bool,
     /// The engine has been told that there is data of the handshake.
     announced: bool,
+    /// Why TLS gave up: the engine takes a code and a text only.
+    failure: Option<rustls::Error>,
     /// A server's look at the ClientHello.
     hello: Option<hello::Watch>,
     observer: Observer,
+    path: Option<Arc<PathWatch>>,
+}
+
+/// rustls's state, as long as it is of use: some kilobytes.
+enum Tls {
+    Live(Box<Connection>),
+    /// A server's, when it has said all: a client has nothing to say after the handshake (RFC 9001 §6).
+    Over(Settled),
+}
+
+/// What is left of a handshake.
+struct Settled {
+    data: Arc<HandshakeData>,
+    certificates: Vec<CertificateDer<'static>>,
 }
 
 impl TlsSession {
     pub(super) fn new(
         tls: Connection,
         version: Version,
-        initial: Suite,
+        initial: Arc<Initial>,
         observer: Option<Box<dyn PacketObserver>>,
     ) -> Self {
         let observer = observer.map(Arc::from);
         let hello = matches!(tls, Connection::Server(_)).then(hello::Watch::default);
-        Self { tls, version, initial, next: None, announced: false, hello, observer }
-    }
-
-    /// rustls has no signal for it: a server knows the ClientHello, a client the ServerHello, from
-    /// the moment that a suite is chosen.
-    fn has_data(&self) -> bool {
-        self.tls.negotiated_cipher_suite().is_some()
-            && (self.tls.alpn_protocol().is_some()
-                || self.server_name().is_some()
-                || !self.tls.is_handshaking())
-    }
-
-    fn server_name(&self) -> Option<&str> {
-        match &self.tls {
-            Connection::Client(_) => None,
-            Connection::Server(tls) => tls.server_name(),
+        let path = hello.is_some().then(Arc::default);
+        Self {
+            tls: Tls::Live(Box::new(tls)),
+            version,
+            initial,
+            next: None,
+            is_next_taken: false,
+            announced: false,
+            failure: None,
+            hello,
+            observer,
+            path,
         }
     }
 
-    fn side(&self) -> Side {
-        match &self.tls {
-            Connection::Client(_) => Side::Client,
-            Connection::Server(_) => Side::Server,
+    /// Gives back what rustls holds, if it is a server's and there is nothing more to be said.
+    fn settle(&mut self) {
+        if let Tls::Live(tls) = &self.tls
+            && let Connection::Server(_) = **tls
+            && !tls.is_handshaking()
+            && self.next.is_some()
+        {
+            let settled = Settled { data: self.data(tls), certificates: certificates(tls) };
+            self.tls = Tls::Over(settled);
         }
+    }
+
+    fn data(&self, tls: &Connection) -> Arc<HandshakeData> {
+        Arc::new(HandshakeData { path: self.path.clone(), ..data(tls) })
+    }
+
+    fn live(&self) -> Option<&Connection> {
+        match &self.tls {
+            Tls::Live(tls) => Some(tls),
+            Tls::Over(_) => None,
+        }
+    }
+}
+
+fn data(tls: &Connection) -> HandshakeData {
+    HandshakeData {
+        server_name: server_name(tls).map(str::to_owned),
+        alpn: tls.alpn_protocol().map(<[u8]>::to_vec),
+        cipher_suite: tls.negotiated_cipher_suite().map(|suite| suite.suite()),
+        key_exchange: tls.negotiated_key_exchange_group().map(|group| group.name()),
+        failure: None,
+        path: None,
+    }
+}
+
+fn certificates(tls: &Connection) -> Vec<CertificateDer<'static>> {
+    let certificates = tls.peer_certificates().unwrap_or_default();
+    certificates.iter().map(|certificate| certificate.clone().into_owned()).collect()
+}
+
+fn server_name(tls: &Connection) -> Option<&str> {
+    match tls {
+        Connection::Client(_) => None,
+        Connection::Server(tls) => tls.server_name(),
+    }
+}
+
+/// rustls has no signal for it: a server knows the ClientHello, a client the ServerHello, from
+/// the moment that a suite is chosen.
+fn has_data(tls: &Connection) -> bool {
+    tls.negotiated_cipher_suite().is_some()
+        && (tls.alpn_protocol().is_some() || server_name(tls).is_some() || !tls.is_handshaking())
+}
+
+fn side(tls: &Connection) -> Side {
+    match tls {
+        Connection::Client(_) => Side::Client,
+        Connection::Server(_) => Side::Server,
     }
 }
 
@@ -80,87 +154,102 @@ impl Session for TlsSession {
             Side::Client => rustls::Side::Client,
             Side::Server => rustls::Side::Server,
         };
-        let keys = self.initial.keys(dst_cid, side, self.version);
-        keys::pair(keys, Level::Initial, &self.observer)
+        self.initial.keys(dst_cid, side, self.version, &self.observer)
     }
 
     fn handshake_data(&self) -> Option<Box<dyn Any>> {
-        if !self.announced && self.tls.is_handshaking() {
-            return None;
+        let mut data = match &self.tls {
+            Tls::Live(tls) if !self.announced && self.failure.is_none() && tls.is_handshaking() => {
+                return None;
+            }
+            Tls::Live(tls) => self.data(tls),
+            Tls::Over(settled) => settled.data.clone(),
+        };
+        if self.failure.is_some() {
+            Arc::make_mut(&mut data).failure.clone_from(&self.failure);
         }
-        Some(Box::new(HandshakeData {
-            server_name: self.server_name().map(str::to_owned),
-            alpn: self.tls.alpn_protocol().map(<[u8]>::to_vec),
-            cipher_suite: self.tls.negotiated_cipher_suite().map(|suite| suite.suite()),
-            key_exchange: self.tls.negotiated_key_exchange_group().map(|group| group.name()),
-        }))
+        Some(Box::new(data))
     }
 
     fn peer_identity(&self) -> Option<Box<dyn Any>> {
-        let certificates = self.tls.peer_certificates()?;
-        let owned = certificates.iter().map(|certificate| certificate.clone().into_owned());
-        Some(Box::new(owned.collect::<Vec<CertificateDer<'static>>>()))
+        let certificates = match &self.tls {
+            Tls::Live(tls) => certificates(tls),
+            Tls::Over(settled) => settled.certificates.clone(),
+        };
+        if certificates.is_empty() { None } else { Some(Box::new(certificates)) }
     }
 
     fn early_crypto(&self) -> Option<(Box<dyn HeaderKey>, Box<dyn PacketKey>)> {
-        let early = self.tls.zero_rtt_keys()?;
-        let packet = keys::packet(early.packet, Level::EarlyData, &self.observer);
+        let early = self.live()?.zero_rtt_keys()?;
+        let packet = keys::packet(early.packet, Level::EarlyData, &self.observer, None);
         Some((keys::header(early.header), packet))
     }
 
     fn early_data_accepted(&self) -> Option<bool> {
-        match &self.tls {
+        match self.live()? {
             Connection::Client(tls) => Some(tls.is_early_data_accepted()),
             Connection::Server(_) => None,
         }
     }
 
     fn is_handshaking(&self) -> bool {
-        self.tls.is_handshaking()
+        self.live().is_some_and(|tls| tls.is_handshaking())
     }
 
     fn read_handshake(&mut self, buf: &[u8]) -> Result<bool, TransportError> {
-        self.tls.read_hs(buf).map_err(|error| TransportError {
+        let Tls::Live(tls) = &mut self.tls else { return Err(unexpected_message()) };
+        if let Err(error) = tls.read_hs(buf) {
+            let reason = error.to_string();
+            self.failure = Some(error);
             // req: 9001-4.8-alert-is-the-code
-            code: match self.tls.alert() {
+            let code = match tls.alert() {
                 Some(alert) => TransportErrorCode::crypto(alert.into()),
                 None => TransportErrorCode::PROTOCOL_VIOLATION,
-            },
-            frame: None,
-            reason: error.to_string(),
-        })?;
+            };
+            return Err(TransportError { code, frame: None, reason });
+        }
         if let Some(hello) = &mut self.hello {
             hello.read(buf).map_err(missing_parameters)?;
         }
-        let news = !self.announced && self.has_data();
+        let news = !self.announced && has_data(tls);
         self.announced |= news;
         Ok(news)
     }
 
     fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {
-        let Some(bytes) = self.tls.quic_transport_parameters() else { return Ok(None) };
-        let params = TransportParameters::read(self.side(), &mut io::Cursor::new(bytes))?;
+        let Some(tls) = self.live() else { return Ok(None) };
+        let Some(bytes) = tls.quic_transport_parameters() else { return Ok(None) };
+        let bytes = parameters::with_few_connection_ids(bytes);
+        let params = TransportParameters::read(side(tls), &mut io::Cursor::new(bytes))?;
         Ok(Some(params))
     }
 
     fn write_handshake(&mut self, buf: &mut Vec<u8>) -> Option<Keys> {
-        match self.tls.write_hs(buf)? {
+        let Tls::Live(tls) = &mut self.tls else { return None };
+        let Some(change) = tls.write_hs(buf) else {
+            self.settle();
+            return None;
+        };
+        match change {
             KeyChange::Handshake { keys } => {
-                Some(keys::pair(keys, Level::Handshake, &self.observer))
+                Some(keys::pair(keys, Level::Handshake, &self.observer, None))
             }
             KeyChange::OneRtt { keys, next } => {
-                self.next = Some(next);
-                Some(keys::pair(keys, Level::OneRtt, &self.observer))
+                self.next = Some(Arc::new(next));
+                Some(keys::pair(keys, Level::OneRtt, &self.observer, self.path.as_ref()))
             }
         }
     }
 
     fn next_1rtt_keys(&mut self) -> Option<KeyPair<Box<dyn PacketKey>>> {
-        let keys = self.next.as_mut()?.next_packet_keys();
-        Some(KeyPair {
-            local: keys::packet(keys.local, Level::OneRtt, &self.observer),
-            remote: keys::packet(keys.remote, Level::OneRtt, &self.observer),
-        })
+        let secrets = self.next.as_mut()?;
+        if self.is_next_taken {
+            let mut later = Secrets::clone(secrets);
+            later.next_packet_keys();
+            *secrets = Arc::new(later);
+        }
+        self.is_next_taken = true;
+        Some(keys::next(secrets, &self.observer, self.path.as_ref()))
     }
 
     fn is_valid_retry(&self, orig_dst_cid: &ConnectionId, header: &[u8], payload: &[u8]) -> bool {
@@ -173,8 +262,9 @@ impl Session for TlsSession {
         label: &[u8],
         context: &[u8],
     ) -> Result<(), ExportKeyingMaterialError> {
-        self.tls
-            .export_keying_material(output, label, Some(context))
+        // Nobody asks a server for them; when somebody does, they have to be settled too.
+        let tls = self.live().ok_or(ExportKeyingMaterialError)?;
+        tls.export_keying_material(output, label, Some(context))
             .map(|_| ())
             .map_err(|_| ExportKeyingMaterialError)
     }
@@ -188,3 +278,15 @@ fn missing_parameters(_: hello::NoParameters) -> TransportError {
         reason: "the ClientHello has no quic_transport_parameters of version 1".into(),
     }
 }
+
+/// What rustls says to any message after the handshake.
+fn unexpected_message() -> TransportError {
+    TransportError {
+        code: TransportErrorCode::crypto(rustls::AlertDescription::UnexpectedMessage.into()),
+        frame: None,
+        reason: "a client has nothing to say after the handshake".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use quinn_proto::Incoming;
 
-use super::{Application, Endpoint};
+use super::{Admit, Application, Endpoint};
 use crate::{Config, Retry, wire::Wire};
 
 /// The policy, and the figures that it looks at.
@@ -13,6 +13,7 @@ pub(super) struct Admission {
     max_connections: usize,
     retry: Retry,
     handshake_timeout: Duration,
+    send_window: u64,
     is_refusing: bool,
     handshakes: usize,
 }
@@ -29,6 +30,7 @@ impl Admission {
         self.max_connections = config.max_connections;
         self.retry = config.retry;
         self.handshake_timeout = config.handshake_timeout;
+        self.send_window = config.send_window;
     }
 
     pub(super) fn refuse_new(&mut self) {
@@ -44,13 +46,15 @@ impl Admission {
     }
 
     /// `may_retry`: the client has not proved its address yet, and can.
-    fn judge(&self, connections: usize, may_retry: bool) -> Verdict {
-        let wants_retry = match self.retry {
-            Retry::Never => false,
-            Retry::Above(handshakes) => self.handshakes > handshakes,
-            Retry::Always => true,
-        };
-        if self.is_refusing || connections >= self.max_connections {
+    fn judge(&self, connections: usize, may_retry: bool, wanted: Admit) -> Verdict {
+        let wants_retry = wanted == Admit::Prove
+            || match self.retry {
+                Retry::Never => false,
+                Retry::Above(handshakes) => self.handshakes > handshakes,
+                Retry::Always => true,
+            };
+        let is_unwanted = wanted == Admit::Refuse || (wanted == Admit::Prove && !may_retry);
+        if self.is_refusing || is_unwanted || connections >= self.max_connections {
             Verdict::Refuse
         // req: 9000-8.1.2-retry-once
         } else if wants_retry && may_retry {
@@ -63,17 +67,22 @@ impl Admission {
 
 impl Default for Admission {
     fn default() -> Self {
-        let Config { max_connections, retry, handshake_timeout, .. } = Config::default();
-        Self { max_connections, retry, handshake_timeout, is_refusing: false, handshakes: 0 }
+        let Config { max_connections, retry, handshake_timeout, send_window, .. } =
+            Config::default();
+        let (is_refusing, handshakes) = (false, 0);
+        Self { max_connections, retry, handshake_timeout, send_window, is_refusing, handshakes }
     }
 }
 
 impl<A: Application> Endpoint<A> {
     /// Decides on a first flight at once: what waits undecided can be filled by anyone.
     pub(super) fn admit(&mut self, incoming: Incoming, now: Instant, wire: &mut impl Wire) {
-        let may_retry = incoming.may_retry() && !incoming.remote_address_validated();
+        let is_proven = incoming.remote_address_validated();
+        let may_retry = incoming.may_retry() && !is_proven;
+        let client = incoming.remote_address().ip().to_canonical();
+        let wanted = self.app.admit(client, is_proven, now);
         self.reply.clear();
-        match self.admission.judge(self.connections.len(), may_retry) {
+        match self.admission.judge(self.connections.len(), may_retry, wanted) {
             Verdict::Accept => self.accept(incoming, now, wire),
             Verdict::Refuse => {
                 self.counters.refused += 1;
@@ -94,7 +103,7 @@ impl<A: Application> Endpoint<A> {
         let deadline = now + self.admission.handshake_timeout;
         match self.engine.accept(incoming, now, &mut self.reply, None) {
             Ok((handle, connection)) => {
-                self.open(handle, connection, deadline, now);
+                self.open(handle, connection, self.admission.send_window, deadline, now);
             }
             Err(error) => {
                 if let Some(response) = error.response {
@@ -116,23 +125,32 @@ mod tests {
     #[test]
     fn the_last_free_place_is_given_and_one_past_it_is_refused() {
         let admission = admission(Retry::Never, 0);
-        assert_eq!(admission.judge(9, true), Verdict::Accept);
-        assert_eq!(admission.judge(10, true), Verdict::Refuse);
+        assert_eq!(admission.judge(9, true, Admit::Accept), Verdict::Accept);
+        assert_eq!(admission.judge(10, true, Admit::Accept), Verdict::Refuse);
     }
 
     #[test]
     // req: 9000-8.1.2-retry-once
     fn retry_begins_above_the_bound_of_handshakes_and_asks_nobody_twice() {
-        assert_eq!(admission(Retry::Above(3), 3).judge(0, true), Verdict::Accept);
-        assert_eq!(admission(Retry::Above(3), 4).judge(0, true), Verdict::Retry);
-        assert_eq!(admission(Retry::Above(3), 4).judge(0, false), Verdict::Accept);
-        assert_eq!(admission(Retry::Always, 0).judge(0, true), Verdict::Retry);
+        assert_eq!(admission(Retry::Above(3), 3).judge(0, true, Admit::Accept), Verdict::Accept);
+        assert_eq!(admission(Retry::Above(3), 4).judge(0, true, Admit::Accept), Verdict::Retry);
+        assert_eq!(admission(Retry::Above(3), 4).judge(0, false, Admit::Accept), Verdict::Accept);
+        assert_eq!(admission(Retry::Always, 0).judge(0, true, Admit::Accept), Verdict::Retry);
     }
 
     #[test]
     fn an_endpoint_that_refuses_does_so_with_places_free() {
         let mut admission = admission(Retry::Always, 0);
         admission.refuse_new();
-        assert_eq!(admission.judge(0, true), Verdict::Refuse);
+        assert_eq!(admission.judge(0, true, Admit::Accept), Verdict::Refuse);
+    }
+
+    #[test]
+    fn what_the_application_wants_comes_before_the_policy_and_not_before_a_refusal() {
+        let admission = admission(Retry::Never, 0);
+        assert_eq!(admission.judge(0, true, Admit::Prove), Verdict::Retry);
+        assert_eq!(admission.judge(0, false, Admit::Prove), Verdict::Refuse, "it has proved it");
+        assert_eq!(admission.judge(0, true, Admit::Refuse), Verdict::Refuse);
+        assert_eq!(admission.judge(10, true, Admit::Prove), Verdict::Refuse, "no place is free");
     }
 }

@@ -93,7 +93,8 @@ impl<S> Slot<S> {
     pub(super) fn deadline<A: Application<State = S>>(&mut self, app: &A) -> Option<Instant> {
         let transport = self.connection.engine.poll_timeout();
         let application = self.state.as_ref().and_then(|state| app.timeout(state));
-        [transport, application, self.handshake_deadline].into_iter().flatten().min()
+        let pacing = self.connection.paced_until();
+        [transport, application, pacing, self.handshake_deadline].into_iter().flatten().min()
     }
 }
 

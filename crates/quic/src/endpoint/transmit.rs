@@ -91,6 +91,10 @@ impl<A: Application> Endpoint<A> {
                 let connection = &mut slot.connection;
                 let mtu = usize::from(connection.engine.current_mtu()).max(1);
                 let segments = wire.max_segments().min(MAX_PAYLOAD / mtu).max(1);
+                let Some(segments) = connection.pace(now, segments) else {
+                    slot.is_quiet = true;
+                    continue;
+                };
                 outbox.buffer.clear();
                 let polled = connection.engine.poll_transmit(now, segments, &mut outbox.buffer);
                 let Some(transmit) = polled else {
@@ -99,6 +103,7 @@ impl<A: Application> Endpoint<A> {
                     continue;
                 };
                 connection.note_sent(transmit.size);
+                connection.note_destination(transmit.destination);
                 let batch = Batch::new(&transmit);
                 if batch.send(&outbox.buffer, wire, counters) == Sent::Blocked {
                     outbox.waiting = Some(batch);

@@ -244,12 +244,15 @@ async fn relay(inner: tokio::net::UdpSocket, server: SocketAddr, switches: &Cell
     let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
     let mut outer = tokio::net::UdpSocket::bind(ANY).await.unwrap();
     let mut client = None;
-    for datagram in 1.. {
+    let mut since_switch = 0;
+    loop {
+        since_switch += 1;
         tokio::select! {
             received = inner.recv_from(&mut up) => {
                 let (length, from) = received.unwrap();
                 client = Some(from);
-                if datagram % 150 == 0 {
+                if since_switch >= 150 {
+                    since_switch = 0;
                     outer = tokio::net::UdpSocket::bind(ANY).await.unwrap();
                     switches.set(switches.get() + 1);
                 }

@@ -1,6 +1,8 @@
 //! The driver as its users see it: on real sockets of the loopback, and on the simulated network.
 
 #[cfg(test)]
+mod client;
+#[cfg(test)]
 mod loopback;
 #[cfg(test)]
 mod peer;

@@ -37,6 +37,8 @@ pub(crate) struct Peer {
     pub(crate) facts: Option<Facts>,
     /// Requests for a connection that is up already; touch it.
     pub(crate) extra: Vec<Bytes>,
+    /// Whether early data was taken, once that is known.
+    pub(crate) early_data: Option<bool>,
     /// Streams that are neither answered nor closed, after the last run.
     pub(crate) open_streams: usize,
     /// Streams that the peer reset, and its codes.
@@ -62,6 +64,7 @@ pub(crate) struct Facts {
 pub(crate) struct Streams {
     key: ConnectionKey,
     is_connected: bool,
+    is_early: bool,
     to_open: VecDeque<Bytes>,
     open: BTreeMap<StreamId, Stream>,
     unanswered: usize,
@@ -86,6 +89,7 @@ impl Application for Peer {
         Streams {
             key: connection.key(),
             is_connected: false,
+            is_early: connection.has_early_data(),
             unanswered: to_open.len(),
             to_open,
             open: BTreeMap::new(),
@@ -108,7 +112,7 @@ impl Application for Peer {
         }
         state.unanswered += self.extra.len();
         state.to_open.extend(self.extra.drain(..));
-        while state.is_connected && !state.to_open.is_empty() {
+        while (state.is_connected || state.is_early) && !state.to_open.is_empty() {
             let Some(id) = connection.open(Dir::Bi) else { break };
             let to_send = state.to_open.pop_front().into_iter().collect();
             state.open.insert(id, Stream { is_ours: true, to_send, ..Stream::default() });
@@ -170,6 +174,11 @@ impl Peer {
         match event {
             Event::Connected => {
                 state.is_connected = true;
+                self.early_data = connection.is_early_data_accepted();
+                if self.early_data == Some(false) {
+                    state.open.clear();
+                    state.to_open = self.requests.clone().into();
+                }
                 self.facts = Some(Facts {
                     server_name: connection.server_name().map(str::to_owned),
                     alpn: connection.alpn().map(<[u8]>::to_vec),

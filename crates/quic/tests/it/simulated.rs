@@ -9,7 +9,7 @@ use sterna_quic::{
     sim::{Link, Network, Steering},
 };
 
-use crate::peer::{Peer, configs, payload};
+use crate::peer::{Peer, Seen, configs, payload};
 
 type World = Network<Peer, Peer>;
 
@@ -78,7 +78,7 @@ fn a_megabyte_is_echoed_whatever_the_loss() {
 
 #[test]
 fn a_megabyte_is_echoed_with_datagrams_reordered_and_doubled() {
-    for congestion in [Algorithm::Cubic, Algorithm::Reno] {
+    for congestion in [Algorithm::Cubic, Algorithm::Reno, Algorithm::Bbr] {
         let transport = Config { congestion, ..Config::default() };
         let mut network = Setup { transport, ..Setup::default() }.build();
         network.up = Link { jitter: 3 * MS, duplicate: 0.1, ..Link::default() };
@@ -90,7 +90,7 @@ fn a_megabyte_is_echoed_with_datagrams_reordered_and_doubled() {
 
 #[test]
 fn a_narrow_link_is_filled_and_its_queue_does_not_collapse() {
-    for congestion in [Algorithm::Cubic, Algorithm::Reno] {
+    for congestion in [Algorithm::Cubic, Algorithm::Reno, Algorithm::Bbr] {
         let transport = Config { congestion, ..Config::default() };
         let requests = vec![payload(1, 2 * MEGABYTE)];
         let mut network = Setup { transport, requests, ..Setup::default() }.build();
@@ -99,6 +99,52 @@ fn a_narrow_link_is_filled_and_its_queue_does_not_collapse() {
         let rate = 2.0 * MEGABYTE as f64 / network.elapsed().as_secs_f64();
         assert!(rate > 800_000.0, "{congestion:?} got {rate:.0} of 1000000 bytes per second");
     }
+}
+
+/// How long ten megabytes take up a link of 100 Mbit/s and 50 ms, by controller and loss.
+fn ten_megabytes(congestion: Algorithm, loss: f64, queue: u64) -> Duration {
+    let transport = Config { congestion, ..Config::default() };
+    let requests = vec![payload(1, 10 * MEGABYTE)];
+    let mut network = Setup { seed: 5, transport, requests, ..Setup::default() }.build();
+    network.up = Link { rate: Some(12_500_000), delay: 25 * MS, loss, queue, ..Link::default() };
+    network.down = Link { delay: 25 * MS, ..Link::default() };
+    assert!(network.run_until(120 * SECOND, is_over), "{congestion:?} at {loss}");
+    network.elapsed()
+}
+
+#[test]
+fn bbr_fills_a_link_that_loses_at_random_where_cubic_cannot() {
+    let take = |congestion, loss| ten_megabytes(congestion, loss, 625_000);
+    let [cubic, lossy_cubic] = [0.0, 0.01].map(|loss| take(Algorithm::Cubic, loss));
+    let [clean, lossy, very_lossy] = [0.0, 0.01, 0.05].map(|loss| take(Algorithm::Bbr, loss));
+    assert!(clean < cubic * 5 / 4, "{clean:?} without loss, cubic {cubic:?}");
+    assert!(lossy < clean * 2, "{lossy:?} at 1 %, {clean:?} without");
+    assert!(lossy * 5 < lossy_cubic, "{lossy:?} at 1 %, cubic {lossy_cubic:?}");
+    assert!(very_lossy < clean * 4, "{very_lossy:?} at 5 %, {clean:?} without");
+}
+
+#[test]
+fn bbr_leaves_a_deep_queue_empty_where_cubic_fills_it() {
+    let [cubic, bbr] = [Algorithm::Cubic, Algorithm::Bbr].map(|congestion| {
+        let transport = Config { congestion, ..Config::default() };
+        let requests = vec![payload(1, 10 * MEGABYTE)];
+        let mut network = Setup { transport, requests, ..Setup::default() }.build();
+        network.up = Link { rate: Some(5_000_000), queue: 5_000_000, ..Link::default() };
+        network.run_for(SECOND);
+        let (mut sum, mut count) = (Duration::ZERO, 0);
+        while network.elapsed() < 2 * SECOND {
+            network.run_for(20 * MS);
+            let client = network.client(0);
+            let Some(Seen::Opened(key)) = client.application().seen.first().cloned() else {
+                panic!("no connection")
+            };
+            sum += client.connection(key).expect("it lives").1.rtt();
+            count += 1;
+        }
+        sum / count
+    });
+    assert!(bbr < 50 * MS, "{bbr:?} on 20 ms of round trip");
+    assert!(cubic > 3 * bbr, "cubic {cubic:?}, bbr {bbr:?}");
 }
 
 #[test]
@@ -142,6 +188,35 @@ fn a_client_whose_address_changes_goes_on_and_the_server_is_told() {
         .collect();
     assert_eq!(migrated, [(([10, 0, 0, 1], 1).into(), ([10, 9, 9, 9], 4_444).into())]);
     assert_eq!(network.server(0).counters().migrations, 1);
+}
+
+#[test]
+fn a_new_address_is_the_peer_s_when_it_has_answered_there() {
+    let mut network = rebind(1, Steering::ByConnectionId);
+    let events = network.server(0).application().events();
+    let moves = events.filter_map(|event| match event {
+        Event::Migrated { to, .. } => Some(("moved", *to)),
+        Event::PathValidated { address } => Some(("validated", *address)),
+        _ => None,
+    });
+    let moves: Vec<_> = moves.collect();
+    let new = ([10, 9, 9, 9], 4_444).into();
+    assert_eq!(moves, [("moved", new), ("validated", new)]);
+}
+
+#[test]
+fn an_address_that_a_peer_only_claims_is_never_validated() {
+    let mut network = Setup::default().build();
+    network.run_for(100 * MS);
+    network.claim(0, Some(([10, 6, 6, 6], 666).into()));
+    network.run_for(3 * SECOND);
+    network.claim(0, None);
+    assert!(network.run_until(30 * SECOND, is_over), "it goes on from its own address");
+    let events: Vec<_> = network.server(0).application().events().collect();
+    let moved = events.iter().filter(|event| matches!(event, Event::Migrated { .. })).count();
+    assert!(moved >= 2, "there and back: {events:?}");
+    let validated = events.iter().any(|event| matches!(event, Event::PathValidated { .. }));
+    assert!(!validated, "{events:?}");
 }
 
 #[test]
@@ -361,6 +436,20 @@ fn headroom_is_the_window_less_what_is_queued_and_never_stays_at_zero() {
 }
 
 #[test]
+fn headroom_leaves_some_of_a_send_window_free_that_is_smaller_than_the_congestion_window() {
+    let (mut network, key) = idle_pair(Config { send_window: 10_000, ..Config::default() });
+    let (_, connection) = network.client(0).connection(key).unwrap();
+    assert!(connection.stats().cwnd > 10_000);
+    assert_eq!(connection.headroom(), 5000);
+    let id = connection.open(Dir::Bi).unwrap();
+    assert_eq!(connection.write(id, &mut [payload(1, 5000)]), Write::Taken(5000));
+    assert_eq!(connection.headroom(), 0);
+    network.run_for(5 * SECOND);
+    let (_, connection) = network.client(0).connection(key).unwrap();
+    assert_eq!(connection.headroom(), 5000, "all of it was acknowledged");
+}
+
+#[test]
 fn whoever_only_acknowledged_for_long_has_its_whole_window_for_the_answer() {
     let (mut network, key) = idle_pair(Config::default());
     let (_, connection) = network.client(0).connection(key).unwrap();
@@ -383,10 +472,10 @@ fn a_server_with_an_unknown_certificate_is_left_with_the_alert_as_code() {
     network.connect(0, &stranger).unwrap();
     network.run_for(SECOND);
     // CRYPTO_ERROR carries the TLS alert, unknown_ca or bad_certificate or decrypt_error.
-    let Some(CloseReason::PeerMisbehaved { code, .. }) = network.client(0).application().closed()
-    else {
+    let Some(CloseReason::Tls { code, error }) = network.client(0).application().closed() else {
         panic!("got {:?}", network.client(0).application().closed());
     };
+    assert!(matches!(error, rustls::Error::InvalidCertificate(_)), "{error:?}");
     assert!([0x130, 0x12a, 0x133].contains(code), "{code:#x}");
     let code = *code;
     let Some(CloseReason::Transport { code: told, .. }) = network.server(0).application().closed()

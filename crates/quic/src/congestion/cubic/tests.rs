@@ -26,7 +26,7 @@ impl Path {
             let bytes = u64::from(MTU);
             self.cubic.on_ack(&Ack { now: self.now, sent, bytes, app_limited: false, rtt: RTT });
         }
-        self.cubic.on_acks_end(self.now, Some(self.packet));
+        self.cubic.on_acks_end(self.now, 0, Some(self.packet));
     }
 
     fn lose(&mut self) {
@@ -142,7 +142,7 @@ fn a_queue_that_builds_up_ends_slow_start_without_a_loss() {
             let (now, bytes) = (path.now, 1000);
             path.cubic.on_ack(&Ack { now, sent, bytes, app_limited: false, rtt });
         }
-        path.cubic.on_acks_end(path.now, Some(path.packet));
+        path.cubic.on_acks_end(path.now, 0, Some(path.packet));
         rtt += Duration::from_millis(20);
     }
     assert!(path.cubic.ssthresh <= path.cubic.window(), "still in slow start");

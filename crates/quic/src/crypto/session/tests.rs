@@ -1,0 +1,95 @@
+use quinn_proto::crypto::{ClientConfig as _, ServerConfig as _};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use super::*;
+use crate::crypto::{Client, Server, VERSION_1};
+
+/// Both sides of a handshake that has not begun.
+fn sessions() -> [Box<dyn Session>; 2] {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = CertificateDer::from(params.self_signed(&key).unwrap());
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut server = rustls::ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    server.alpn_protocols = vec![b"echo".to_vec()];
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let mut client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    client.alpn_protocols = vec![b"echo".to_vec()];
+    let (server, client) =
+        (Server::new(Arc::new(server), None), Client::new(Arc::new(client), None));
+    // An empty initial_source_connection_id, and the defaults for the rest.
+    let params = TransportParameters::read(Side::Server, &mut &[0x0F, 0x00][..]).unwrap();
+    let client = Arc::new(client.unwrap()).start_session(VERSION_1, "localhost", &params).unwrap();
+    [client, Arc::new(server.unwrap()).start_session(VERSION_1, &params)]
+}
+
+/// Carries what one side has to say to the other; whether there was anything.
+fn carry(from: &mut dyn Session, to: &mut dyn Session) -> bool {
+    let mut any = false;
+    loop {
+        let mut said = Vec::new();
+        let keys = from.write_handshake(&mut said);
+        if !said.is_empty() {
+            any = true;
+            to.read_handshake(&said).unwrap();
+        }
+        if keys.is_none() && said.is_empty() {
+            return any;
+        }
+    }
+}
+
+fn facts(session: &dyn Session) -> HandshakeData {
+    let data = session.handshake_data().unwrap().downcast::<Arc<HandshakeData>>().unwrap();
+    HandshakeData::clone(&data)
+}
+
+#[test]
+fn a_server_keeps_the_facts_of_a_handshake_and_takes_no_message_after_it() {
+    let [mut client, mut server] = sessions();
+    while carry(&mut *client, &mut *server) | carry(&mut *server, &mut *client) {}
+    assert!(!client.is_handshaking() && !server.is_handshaking());
+    let (of_client, of_server) = (facts(&*client), facts(&*server));
+    assert_eq!(of_server.server_name.as_deref(), Some("localhost"));
+    assert_eq!(of_server.alpn.as_deref(), Some(&b"echo"[..]));
+    assert_eq!(of_server.cipher_suite, of_client.cipher_suite);
+    assert_eq!(of_server.key_exchange, of_client.key_exchange);
+    assert!(server.peer_identity().is_none() && client.peer_identity().is_some());
+    assert!(server.next_1rtt_keys().is_some(), "keys can be updated all the same");
+
+    // req: 9001-4.8-alert-is-the-code
+    let key_update = [24, 0, 0, 1, 0];
+    let error = server.read_handshake(&key_update).unwrap_err();
+    assert_eq!(error.code, TransportErrorCode::crypto(10), "unexpected_message");
+}
+
+#[test]
+fn both_sides_have_the_same_keys_in_every_later_phase_and_others_in_the_next() {
+    let [mut client, mut server] = sessions();
+    while carry(&mut *client, &mut *server) | carry(&mut *server, &mut *client) {}
+    let mut sealed = Vec::new();
+    for phase in 1..=4 {
+        let (of_client, of_server) =
+            (client.next_1rtt_keys().unwrap(), server.next_1rtt_keys().unwrap());
+        for (from, to) in [(&of_client, &of_server), (&of_server, &of_client)] {
+            let mut packet = [&b"header"[..], b"frames", &[0; 16]].concat();
+            from.local.encrypt(7, &mut packet, 6);
+            let mut frames = bytes::BytesMut::from(&packet[6..]);
+            to.remote.decrypt(7, b"header", &mut frames).unwrap();
+            assert_eq!(&frames[..], b"frames", "in phase {phase}");
+            assert!(!sealed.contains(&packet), "the keys of phase {phase} are new");
+            sealed.push(packet);
+        }
+    }
+}
