@@ -8,20 +8,24 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
-use sterna_diag::link::{Counters, Link, Settings};
+use sterna_diag::link::{Counters, Link, Loss, Settings, Share};
 
 const USAGE: &str = "\
-usage: cargo xtask link [--rtt TIME] [--rate RATE] [--queue BYTES] [--tcp NAME] [--server COMMAND] [-- COMMAND…]
+usage: cargo xtask link [OPTION…] [--server COMMAND] [-- COMMAND…]
 
-Joins two network namespaces, `a` and `b`, by a link with a delay, a rate and a queue. Runs the server's command at `a`
+Joins two network namespaces, `a` and `b`, by a link with a delay, a rate, a queue and losses. Runs the server's command at `a`
 (a shell reads it) and the one after `--` at `b`, and ends with the latter; without it, with Ctrl-C.
 
   --rtt TIME      delay there and back, such as `50ms`, the default
   --rate RATE     each way, such as `100mbit`, the default; units kbit, mbit, gbit
   --queue BYTES   what may wait at each end before the link drops; one bandwidth-delay product by default
+  --loss SHARE    what is lost by chance, each way, such as `1%`; nothing by default
+  --burst N       loses so many packets in a row on average, and not each for itself
+  --jitter TIME   each packet is later by up to this, and one may overtake another; none by default
+  --seed N        decides what chance does, 0 by default: the same seed does the same to the same packets
   --tcp NAME      TCP's congestion control at both ends, such as `cubic`; the machine's default otherwise
 
-Needs root, or `unshare --user --map-root-user` where /dev/net/tun is open to all.
+Needs root, or a kernel where users may make namespaces and /dev/net/tun is open to all.
 ";
 
 fn main() -> ExitCode {
@@ -80,18 +84,22 @@ fn describe<'a>(command: &'a mut Command, link: &Link) -> &'a mut Command {
 }
 
 fn introduce(link: &Link, settings: &Settings) {
-    let Settings { round_trip, rate, queue, tcp_congestion } = settings;
+    let Settings { round_trip, rate, queue, loss, jitter, seed, tcp_congestion } = settings;
     let tcp = tcp_congestion.as_deref().unwrap_or("by default");
     eprintln!(
         "link: {round_trip:?} there and back, {rate} each way, queues of {queue} bytes, TCP {tcp}"
     );
+    if *loss != Loss::None || !jitter.is_zero() {
+        eprintln!("  by chance: {loss}, up to {jitter:?} late, seed {seed}");
+    }
     for (name, end) in [("a", link.a()), ("b", link.b())] {
         eprintln!("  {name}  {}  nsenter --net={} COMMAND", end.address(), end.namespace());
     }
 }
 
 fn account(direction: &str, counters: Counters) {
-    eprintln!("link: {direction}: {} packets, {} dropped", counters.accepted, counters.dropped);
+    let Counters { accepted, dropped, lost } = counters;
+    eprintln!("link: {direction}: {accepted} packets, {dropped} dropped by the queue, {lost} lost");
 }
 
 /// Programs that end with this one.
@@ -167,6 +175,8 @@ impl Options {
         let mut round_trip = Duration::from_millis(50);
         let mut rate = "100mbit".parse()?;
         let (mut queue, mut tcp_congestion, mut server) = (None, None, None);
+        let (mut share, mut burst) = (Share::NONE, None);
+        let (mut jitter, mut seed) = (Duration::ZERO, 0);
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("`{argument}` takes a value"));
@@ -174,6 +184,14 @@ impl Options {
                 "--rtt" => round_trip = duration(value()?)?,
                 "--rate" => rate = value()?.parse()?,
                 "--queue" => queue = Some(value()?.parse().map_err(|_| "`--queue` takes bytes")?),
+                "--loss" => share = value()?.parse()?,
+                "--burst" => {
+                    let mean =
+                        value()?.parse().map_err(|_| "`--burst` takes a number from 1 on")?;
+                    burst = Some(mean);
+                }
+                "--jitter" => jitter = duration(value()?)?,
+                "--seed" => seed = value()?.parse().map_err(|_| "`--seed` takes a number")?,
                 "--tcp" => tcp_congestion = Some(value()?.clone()),
                 "--server" => server = Some(value()?.clone()),
                 "--" => break,
@@ -181,7 +199,14 @@ impl Options {
                 unknown => return Err(format!("`{unknown}` is not an option\n\n{USAGE}").into()),
             }
         }
-        let mut settings = Settings { tcp_congestion, ..Settings::new(round_trip, rate) };
+        let loss = match burst {
+            None => Loss::random(share),
+            Some(mean) => {
+                Loss::bursts(share, mean).ok_or("such bursts do not add up to `--loss`")?
+            }
+        };
+        let settings = Settings::new(round_trip, rate);
+        let mut settings = Settings { loss, jitter, seed, tcp_congestion, ..settings };
         settings.queue = queue.unwrap_or(settings.queue);
         Ok(Some(Self { settings, server, client: arguments.cloned().collect() }))
     }

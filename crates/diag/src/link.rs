@@ -1,4 +1,4 @@
-//! A link with a delay, a rate and a queue, between two networks of this machine.
+//! A link with a delay, a rate, a queue and losses, between two networks of this machine.
 //!
 //! [`Link::up`] makes two network namespaces, a TUN device in each, and a relay between them: two threads of this process,
 //! one for each direction, which hold every packet for as long as the link would. [`Queue`] computes these times and has
@@ -13,12 +13,14 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::chance::{Bursts, Loss, NotAShare, Share};
 use self::namespace::Namespace;
 pub use self::queue::{Counters, Queue, Shape};
 pub use self::rate::{NotARate, Rate};
 use self::relay::Relay;
 use self::tun::Tun;
 
+mod chance;
 mod namespace;
 mod queue;
 mod rate;
@@ -34,14 +36,35 @@ pub struct Settings {
     pub rate: Rate,
     /// Bytes that wait at each end when the wire is busy. What finds the queue full is dropped.
     pub queue: u64,
+    /// What is lost by chance, each way.
+    pub loss: Loss,
+    /// Each packet is later by up to this, so that one may overtake another.
+    pub jitter: Duration,
+    /// Decides what chance does: the same seed does the same to the same packets. The directions have different luck.
+    pub seed: u64,
     /// TCP's congestion control at both ends, by the kernel's name for it. `None` is the default of the machine.
     pub tcp_congestion: Option<String>,
 }
 
 impl Settings {
-    /// A link with a queue of one bandwidth-delay product.
+    /// A link with a queue of one bandwidth-delay product, and without losses and jitter.
     pub fn new(round_trip: Duration, rate: Rate) -> Self {
-        Self { round_trip, rate, queue: rate.bytes_in(round_trip), tcp_congestion: None }
+        Self {
+            round_trip,
+            rate,
+            queue: rate.bytes_in(round_trip),
+            loss: Loss::None,
+            jitter: Duration::ZERO,
+            seed: 0,
+            tcp_congestion: None,
+        }
+    }
+
+    /// One direction of it; `salt` tells the two apart.
+    fn shape(&self, salt: u64) -> Shape {
+        let Self { rate, queue, loss, jitter, .. } = *self;
+        let seed = self.seed.wrapping_mul(2).wrapping_add(salt);
+        Shape { loss, jitter, seed, ..Shape::new(self.round_trip / 2, rate, queue) }
     }
 }
 
@@ -69,13 +92,11 @@ impl Link {
     pub fn up(settings: &Settings) -> Result<Self, LinkError> {
         let (a, tun_a) = End::make(ADDRESS_A, ADDRESS_B, settings)?;
         let (b, tun_b) = End::make(ADDRESS_B, ADDRESS_A, settings)?;
-        let shape =
-            Shape { delay: settings.round_trip / 2, rate: settings.rate, queue: settings.queue };
-        let start = |from: &Arc<Tun>, to: &Arc<Tun>| {
+        let start = |from: &Arc<Tun>, to: &Arc<Tun>, shape| {
             Relay::start(Arc::clone(from), Arc::clone(to), shape).map_err(LinkError::Relay)
         };
-        let a_to_b = start(&tun_a, &tun_b)?;
-        let b_to_a = start(&tun_b, &tun_a)?;
+        let a_to_b = start(&tun_a, &tun_b, settings.shape(0))?;
+        let b_to_a = start(&tun_b, &tun_a, settings.shape(1))?;
         Ok(Self { a, b, a_to_b, b_to_a })
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::RcvBuf;
-use sterna_diag::link::{End, Link, Rate, Settings};
+use sterna_diag::link::{End, Link, Loss, Rate, Settings};
 
 const ROUND_TRIP: Duration = Duration::from_millis(50);
 const RATE: Rate = Rate::bits_per_second(100_000_000).unwrap();
@@ -95,6 +95,38 @@ fn a_burst_arrives_at_the_rate_and_the_rest_is_counted() {
     let exact = RATE.time_for(1_500 * counters.accepted) + ROUND_TRIP / 2;
     assert!(took >= exact, "{took:?} is faster than the link: {exact:?}");
     assert!(took < exact + Duration::from_millis(200), "{took:?} is slower than {exact:?}");
+}
+
+/// Which of 1,000 packets arrive over a link that loses a tenth by the luck of `seed`.
+fn survivors(seed: u64) -> Vec<u32> {
+    let loss = Loss::random("10%".parse().expect("a share"));
+    let settings = Settings::new(Duration::from_millis(2), RATE);
+    let settings = Settings { loss, seed, queue: u64::MAX, ..settings };
+    let link = Link::up(&settings).unwrap_or_else(|error| panic!("{error:#?}"));
+    let (near, far) = (udp(link.a()), udp(link.b()));
+    setsockopt(&far, RcvBuf, &(2 << 20)).expect("room");
+    let far_address = address(&far);
+    for number in 0..1_000_u32 {
+        near.send_to(&number.to_be_bytes(), far_address).expect("sent");
+    }
+    let mut buffer = [0; 4];
+    let mut arrived = Vec::new();
+    while far.recv(&mut buffer).is_ok() {
+        arrived.push(u32::from_be_bytes(buffer));
+    }
+    let counters = link.a_to_b();
+    assert_eq!((counters.accepted, counters.dropped), (arrived.len() as u64, 0));
+    assert_eq!(counters.accepted + counters.lost, 1_000);
+    arrived
+}
+
+#[test]
+#[ignore = "needs root and /dev/net/tun"]
+fn the_same_seed_loses_the_same_packets() {
+    let arrived = survivors(7);
+    assert!((850..950).contains(&arrived.len()), "{} arrived", arrived.len());
+    assert_eq!(arrived, survivors(7));
+    assert_ne!(arrived, survivors(8));
 }
 
 #[test]

@@ -7,11 +7,8 @@ const FULL: u64 = 1500;
 
 /// 25 ms, and 120 µs for a packet of 1500 bytes; room for ten of them.
 fn shape() -> Shape {
-    Shape {
-        delay: Duration::from_millis(25),
-        rate: Rate::bits_per_second(100_000_000).unwrap(),
-        queue: 10 * FULL,
-    }
+    let rate = Rate::bits_per_second(100_000_000).unwrap();
+    Shape::new(Duration::from_millis(25), rate, 10 * FULL)
 }
 
 /// Everything that arrives, each at its own time.
@@ -56,11 +53,8 @@ fn a_wire_that_rested_starts_at_once() {
 #[test]
 fn a_rate_that_no_nanosecond_divides_does_not_drift() {
     let start = Instant::now();
-    let mut queue = Queue::new(Shape {
-        delay: Duration::ZERO,
-        rate: Rate::bits_per_second(7_000_001).unwrap(),
-        queue: u64::MAX,
-    });
+    let rate = Rate::bits_per_second(7_000_001).unwrap();
+    let mut queue = Queue::new(Shape::new(Duration::ZERO, rate, u64::MAX));
     for _ in 0..10_000 {
         assert_eq!(queue.push(start, 1, ()), Ok(()));
     }
@@ -77,7 +71,7 @@ fn the_queue_holds_its_bytes_and_not_one_more() {
         assert_eq!(queue.push(start, FULL, number), Ok(()));
     }
     assert_eq!(queue.push(start, 1, 11), Err(11));
-    assert_eq!(queue.counters(), Counters { accepted: 11, dropped: 1 });
+    assert_eq!(queue.counters(), Counters { accepted: 11, dropped: 1, lost: 0 });
 }
 
 #[test]
@@ -98,6 +92,41 @@ fn an_idle_wire_takes_a_packet_without_any_queue() {
     let mut queue = Queue::new(Shape { queue: 0, ..shape() });
     assert_eq!(queue.push(start, FULL, 'a'), Ok(()));
     assert_eq!(queue.push(start, 1, 'b'), Err('b'));
+}
+
+#[test]
+fn what_chance_takes_uses_no_rate_and_no_room_and_is_counted() {
+    let start = Instant::now();
+    let loss = Loss::random("50%".parse().unwrap());
+    let mut queue = Queue::new(Shape { loss, seed: 7, queue: u64::MAX, ..shape() });
+    let kept: Vec<u32> =
+        (0..100).filter(|number| queue.push(start, FULL, *number).is_ok()).collect();
+    assert!((30..70).contains(&kept.len()), "{kept:?}");
+    let lost = 100 - kept.len() as u64;
+    let accepted = kept.len() as u64;
+    assert_eq!(queue.counters(), Counters { accepted, dropped: 0, lost });
+    let expected: Vec<_> = (1..)
+        .zip(kept)
+        .map(|(count, number)| (MICROSECOND * (25_000 + 120 * count), number))
+        .collect();
+    assert_eq!(drain(&mut queue, start), expected);
+}
+
+#[test]
+fn jitter_delays_up_to_its_bound_and_lets_packets_overtake() {
+    let start = Instant::now();
+    let jitter = MICROSECOND * 1000;
+    let mut queue = Queue::new(Shape { jitter, seed: 7, queue: u64::MAX, ..shape() });
+    for number in 0..100_u32 {
+        assert_eq!(queue.push(start, FULL, number), Ok(()));
+    }
+    let arrived = drain(&mut queue, start);
+    assert!(arrived.is_sorted_by_key(|(at, _)| *at));
+    assert!(!arrived.is_sorted_by_key(|(_, number)| *number), "none has overtaken another");
+    for (at, number) in arrived {
+        let earliest = MICROSECOND * (25_120 + 120 * number);
+        assert!(at >= earliest && at <= earliest + jitter, "{number}: {at:?}");
+    }
 }
 
 proptest! {
