@@ -19,7 +19,7 @@ use axum::{
     Extension, Router,
     body::Body,
     extract::Path,
-    http::{HeaderMap, HeaderValue, Request, Response},
+    http::{HeaderMap, HeaderValue, Request, Response, header::TRAILER},
     response::IntoResponse,
     routing::{get, post},
 };
@@ -92,7 +92,12 @@ async fn echo(
     Extension(context): Extension<RequestContext>,
     request: Request<Body>,
 ) -> Response<Body> {
+    // HTTP/1.1 carries only trailers that were announced.
+    let announced = request.headers().get(TRAILER).cloned();
     let mut response = Response::new(request.into_body());
+    if let Some(names) = announced {
+        response.headers_mut().insert(TRAILER, names);
+    }
     let protocol = HeaderValue::from_static(context.protocol().as_str());
     response.headers_mut().insert("x-protocol", protocol);
     response

@@ -21,7 +21,12 @@ use tokio::time::{Instant, Sleep};
 
 pub(crate) use upload::{Budget, Upload};
 
-use crate::{BoxError, counters::WorkerCounters};
+use crate::{
+    BoxError,
+    client::{self, Download},
+    counters::WorkerCounters,
+    limit::{MinRate, patience::Patience},
+};
 
 /// The content of a message: chunks as they come, then perhaps trailers.
 pub struct Body {
@@ -35,6 +40,7 @@ enum Kind {
     Full(Bytes),
     Incoming { body: Incoming, idle: Idle },
     Upload(Arc<Upload>),
+    Download(Download),
     Boxed(UnsyncBoxBody<Bytes, BoxError>),
 }
 
@@ -66,6 +72,9 @@ pub enum Error {
     /// The HTTP/1.1 or HTTP/2 layer failed.
     #[error("the HTTP layer failed")]
     Http(#[source] hyper::Error),
+    /// A response of our client ended before its end.
+    #[error("the response failed")]
+    Response(#[source] client::Error),
     /// A body that the application made failed.
     #[error("the wrapped body failed")]
     Other(#[source] BoxError),
@@ -91,20 +100,24 @@ impl Body {
         Self::of(Kind::Boxed(body.map_err(Into::into).boxed_unsync()))
     }
 
-    /// A request body of hyper, which must not pause for longer than `pause` while somebody waits for it.
+    /// A request body of hyper, which must not pause for longer than `pause` while somebody waits for it, nor come slower
+    /// than at `rate`.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub(crate) fn incoming(
         body: Incoming,
         pause: Duration,
+        rate: Option<MinRate>,
         counters: &Arc<WorkerCounters>,
     ) -> Self {
         if body.is_end_stream() {
             return Self::empty();
         }
         let (timer, counters) = (Box::pin(tokio::time::sleep(pause)), counters.clone());
-        Self::of(Kind::Incoming { body, idle: Idle { timer, pause, running: false, counters } })
+        let patience = rate.map(Patience::new);
+        let idle = Idle { timer, pause, patience, running: false, counters };
+        Self::of(Kind::Incoming { body, idle })
     }
 
     /// A request body of an HTTP/3 stream.
@@ -112,9 +125,33 @@ impl Body {
         Self::of(Kind::Upload(upload))
     }
 
+    /// A response's body.
+    pub(crate) fn download(download: Download) -> Self {
+        if download.is_end_stream() { Self::empty() } else { Self::of(Kind::Download(download)) }
+    }
+
+    /// The content, when it is in memory.
+    pub(crate) fn as_full(&self) -> Option<Bytes> {
+        match &self.kind {
+            Kind::Empty => Some(Bytes::new()),
+            Kind::Full(data) => Some(data.clone()),
+            Kind::Incoming { .. } | Kind::Upload(_) | Kind::Download(_) | Kind::Boxed(_) => None,
+        }
+    }
+
     /// Fails with [`Error::TooLarge`] when more than `bytes` come; a smaller limit that it has already stays.
     pub fn limit(&mut self, bytes: u64) {
         self.limit = Some(self.limit.map_or(bytes, |limit| limit.min(bytes)));
+    }
+
+    /// What a client sends must come at this rate while somebody waits for it, in place of the server's own; `None` lets it
+    /// take its time, up to the longest pause. Nothing changes for other bodies.
+    pub fn min_rate(&mut self, rate: Option<MinRate>) {
+        match &mut self.kind {
+            Kind::Incoming { idle, .. } => idle.patience = rate.map(Patience::new),
+            Kind::Upload(upload) => upload.set_rate(rate),
+            Kind::Empty | Kind::Full(_) | Kind::Download(_) | Kind::Boxed(_) => {}
+        }
     }
 
     const fn of(kind: Kind) -> Self {
@@ -140,11 +177,14 @@ impl http_body::Body for Body {
             Kind::Incoming { body, idle } => match Pin::new(body).poll_frame(cx) {
                 Poll::Pending => idle.poll(cx).map(|()| Some(Err(Error::TimedOut))),
                 Poll::Ready(frame) => {
-                    idle.running = false;
+                    idle.moved(frame.as_ref());
                     Poll::Ready(frame.map(|frame| frame.map_err(Error::Http)))
                 }
             },
             Kind::Upload(upload) => upload.poll_frame(cx),
+            Kind::Download(download) => download
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(Error::Response))),
             Kind::Boxed(body) => Pin::new(body).poll_frame(cx).map_err(Error::Other),
         };
         if let Some(limit) = &mut self.limit
@@ -165,6 +205,7 @@ impl http_body::Body for Body {
             Kind::Full(data) => data.is_empty(),
             Kind::Incoming { body, .. } => body.is_end_stream(),
             Kind::Upload(upload) => upload.is_end_stream(),
+            Kind::Download(download) => download.is_end_stream(),
             Kind::Boxed(body) => body.is_end_stream(),
         }
     }
@@ -175,6 +216,7 @@ impl http_body::Body for Body {
             Kind::Full(data) => SizeHint::with_exact(data.len() as u64),
             Kind::Incoming { body, .. } => body.size_hint(),
             Kind::Upload(upload) => upload.size_hint(),
+            Kind::Download(download) => download.size_hint(),
             Kind::Boxed(body) => body.size_hint(),
         }
     }
@@ -192,6 +234,7 @@ impl Drop for Body {
 struct Idle {
     timer: Pin<Box<Sleep>>,
     pause: Duration,
+    patience: Option<Patience>,
     running: bool,
     counters: Arc<WorkerCounters>,
 }
@@ -200,11 +243,30 @@ impl Idle {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.running {
             self.running = true;
-            self.timer.as_mut().reset(Instant::now() + self.pause);
+            let now = Instant::now();
+            let patience = self.patience.as_mut().and_then(|patience| {
+                patience.wait(now.into_std());
+                patience.deadline()
+            });
+            let by = now + self.pause;
+            self.timer.as_mut().reset(patience.map_or(by, |deadline| by.min(deadline.into())));
         }
         ready!(self.timer.as_mut().poll(cx));
+        let patience = self.patience.and_then(|patience| patience.deadline());
+        let is_slow = patience.is_some_and(|deadline| deadline <= Instant::now().into_std());
+        self.counters.slow_clients.add(is_slow.into());
         self.counters.timeouts.increment();
         Poll::Ready(())
+    }
+
+    /// Nobody waits any more: this came, or the end.
+    fn moved<E>(&mut self, frame: Option<&Result<Frame<Bytes>, E>>) {
+        if std::mem::take(&mut self.running)
+            && let Some(patience) = &mut self.patience
+        {
+            let data = frame.and_then(|frame| frame.as_ref().ok()?.data_ref());
+            patience.moved(data.map_or(0, Bytes::len), Instant::now().into_std());
+        }
     }
 }
 
@@ -245,6 +307,7 @@ impl fmt::Debug for Body {
             Kind::Full(_) => "Body::Full",
             Kind::Incoming { .. } => "Body::Incoming",
             Kind::Upload(_) => "Body::Upload",
+            Kind::Download(_) => "Body::Download",
             Kind::Boxed(_) => "Body::Boxed",
         })
     }

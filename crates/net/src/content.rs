@@ -131,7 +131,7 @@ impl Guard {
         counters: Arc<WorkerCounters>,
         method: &Method,
     ) -> Self {
-        counters.active_requests.increment();
+        counters.active_requests.add_alone(1);
         Self { state, counters, head: method == Method::HEAD, whole: false, remaining: None }
     }
 
@@ -144,7 +144,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.counters.active_requests.decrement();
+        self.counters.active_requests.subtract_alone(1);
         if !self.whole && self.remaining != Some(0) {
             self.counters.cancelled_requests.increment();
             self.state.cancel();

@@ -76,7 +76,8 @@ impl RequestContext {
         self.connection.protocol
     }
 
-    /// The peer's address. On HTTP/3 it follows a migration (RFC 9000 §9).
+    /// The peer's address: whom the PROXY protocol names, where the peer has to send it. On HTTP/3 it follows a migration
+    /// (RFC 9000 §9) once the peer has answered at the new address, and no mere claim before.
     pub fn peer_address(&self) -> SocketAddr {
         *lock(&self.connection.peer)
     }
@@ -207,10 +208,7 @@ pub(crate) enum Rtt {
 impl Rtt {
     fn now(&self) -> Option<Duration> {
         match self {
-            Self::Tcp(stream) => {
-                let info = getsockopt(&*stream.upgrade()?, TcpInfo).ok()?;
-                Some(Duration::from_micros(info.tcpi_rtt.into()))
-            }
+            Self::Tcp(stream) => Some(tcp_info(stream)?.rtt()),
             Self::Quic(micros) => Some(Duration::from_micros(micros.load(Ordering::Relaxed))),
         }
     }
@@ -272,14 +270,45 @@ impl Interim {
 /// Interim responses of one request that may wait for the connection.
 const MAX_INTERIM: usize = 8;
 
+/// What the kernel knows about a TCP connection that lives.
+pub(crate) fn tcp_info(stream: &Weak<TcpStream>) -> Option<TcpInfoHead> {
+    getsockopt(&*stream.upgrade()?, TcpInfo).ok()
+}
+
+impl TcpInfoHead {
+    /// The smoothed round-trip time.
+    pub(crate) fn rtt(&self) -> Duration {
+        let [.., micros, _, _, _, _, _, _, _, _] = self.figures;
+        Duration::from_micros(micros.into())
+    }
+}
+
 sockopt_impl!(
     /// What the kernel knows about a TCP connection.
     TcpInfo,
     GetOnly,
     libc::IPPROTO_TCP,
     libc::TCP_INFO,
-    libc::tcp_info
+    TcpInfoHead
 );
+
+/// How many bytes the peer of a TCP connection has acknowledged.
+pub(crate) fn acknowledged(stream: &TcpStream) -> Option<u64> {
+    getsockopt(stream, TcpInfo).ok().map(|info| info.bytes_acknowledged)
+}
+
+/// The beginning of `struct tcp_info`: what every kernel since Linux 4.1 fills. The whole of it grows from kernel to kernel.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+#[expect(unreachable_pub, reason = "the macro makes `TcpInfo` public, which names it")]
+pub struct TcpInfoHead {
+    _flags: [u8; 8],
+    /// From `tcpi_rto` to `tcpi_total_retrans`; `tcpi_rtt` is the ninth from the end.
+    figures: [u32; 24],
+    _pacing: [u64; 2],
+    pub(crate) bytes_acknowledged: u64,
+    pub(crate) bytes_received: u64,
+}
 
 /// A lock whose holder panicked guards plain data all the same.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -25,6 +25,11 @@ macro_rules! counters {
         }
 
         impl Counters {
+            /// Each by its name, what it counts, and its value.
+            pub fn each(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), concat!($($doc),+).trim_ascii(), self.$name),)+].into_iter()
+            }
+
             /// The sum over the workers.
             pub(crate) fn sum(workers: &[Arc<WorkerCounters>]) -> Self {
                 let mut sum = Self::default();
@@ -62,12 +67,24 @@ counters! {
     malformed_requests,
     /// Time-outs: handshake, head, body, slow reader.
     timeouts,
+    /// Connections closed because their address had as many as it may, over TCP and QUIC.
+    refused_connections,
+    /// Handshakes refused because their address made them too often.
+    refused_handshakes,
+    /// Connections closed because their address had too many requests at once, or began them too fast.
+    overloading_connections,
+    /// Requests refused with 503 because their worker was behind with its work.
+    shed_requests,
+    /// Bodies and connections cut because their client was slower than the least rate; they are among the time-outs.
+    slow_clients,
     /// Panics in services and response bodies.
     panics,
     /// Errors of services and response bodies.
     service_errors,
     /// TLS handshakes on TCP that failed.
     tls_failures,
+    /// TCP connections closed because a peer that has to begin with the PROXY protocol did not.
+    proxy_protocol_errors,
     /// Failures to accept a TCP connection.
     accept_failures,
     /// HTTP/3 connections that ended because the peer broke the protocol.
@@ -78,7 +95,7 @@ counters! {
     queued_response_bytes,
 }
 
-/// One number, written by one worker and read by anyone.
+/// One number, written by one worker, or by those whom it gave a body of a request to, and read by anyone.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -97,6 +114,16 @@ impl Counter {
 
     pub(crate) fn subtract(&self, count: u64) {
         self.0.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// For a number that the worker's thread alone writes, which is what each request does: without a locked instruction.
+    pub(crate) fn add_alone(&self, count: u64) {
+        self.0.store(self.value().wrapping_add(count), Ordering::Relaxed);
+    }
+
+    /// Likewise.
+    pub(crate) fn subtract_alone(&self, count: u64) {
+        self.0.store(self.value().wrapping_sub(count), Ordering::Relaxed);
     }
 
     pub(crate) fn value(&self) -> u64 {

@@ -27,10 +27,17 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod address;
 pub mod body;
+pub mod client;
 mod content;
 mod context;
 mod counters;
+mod generation;
+mod h3;
+mod inspect;
+pub mod limit;
+pub mod local;
 pub mod quic;
 pub mod server;
 mod service;
@@ -38,11 +45,15 @@ mod shutdown;
 pub mod tls;
 mod worker;
 
+pub use address::{Network, NotANetwork};
 pub use body::Body;
+pub use client::Client;
 pub use context::{Cancellation, Protocol, RequestContext, TlsFacts};
 pub use counters::Counters;
+pub use generation::ReconfigureError;
+pub use inspect::{Inspection, OpenConnection};
 pub use server::{BindError, Bound, Builder, Server};
-pub use shutdown::{Running, ServeError, Shutdown};
+pub use shutdown::{Control, Running, ServeError, Shutdown};
 pub use tls::{ServerTls, TlsError};
 
 /// An error of any type, as services and bodies give it.

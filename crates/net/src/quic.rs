@@ -1,3 +1,3 @@
 //! What a user of this crate chooses of QUIC.
 
-pub use sterna_quic::{Config, Retry, congestion::Algorithm};
+pub use sterna_quic::{Config, Counters, Retry, congestion::Algorithm};

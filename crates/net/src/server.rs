@@ -4,6 +4,7 @@ mod alt_svc;
 mod bind;
 mod config;
 pub(crate) mod h3;
+pub(crate) mod lag;
 pub(crate) mod tcp;
 
 use std::{
@@ -15,14 +16,17 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response};
-use sterna_quic::{Group, ServerConfig, SocketOptions};
-use tokio::runtime::Runtime;
+use sterna_quic::{Group, SocketOptions};
+use tokio::{runtime::Runtime, sync::watch};
 use tower_service::Service;
 
 use self::bind::Bundle;
 use crate::{
-    Body, BoxError, Running, ServeError, ServerTls, Shutdown,
+    Body, BoxError, Control, Running, ServeError, ServerTls, Shutdown,
     context::lock,
+    generation::{Generation, Generations},
+    inspect::{Asked, Questions},
+    limit::per_source::PerSource,
     worker::{Sockets, Worker},
 };
 
@@ -90,21 +94,18 @@ impl Builder {
             return Err(BindError::NoAddress);
         }
         let workers = workers.unwrap_or_else(default_workers).max(1);
-        let config = Arc::new(config.bounded());
-        let tcp_tls = tls.as_ref().map(ServerTls::tcp_config).transpose()?.map(Arc::new);
-        let quic = match &tls {
-            Some(tls) if config.http3 => Some(quic_config(tls, &config)?),
-            _ => None,
-        };
-        let options = quic
-            .is_some()
+        let generation = Generation::new(tls, config)?;
+        let (config, has_quic) = (&generation.config, generation.quic.is_some());
+        let options = has_quic
             .then(|| SocketOptions { buffer_size: config.udp_buffer, ..SocketOptions::default() });
 
         let mut bundles = Vec::with_capacity(addresses.len());
         for address in addresses {
             bundles.push(Bundle::bind(address, workers, options.as_ref())?);
         }
+        let limits = PerSource::new(config);
         let shutdown = Shutdown::new();
+        let generations = watch::Sender::new(generation);
         let mut bound = Bound {
             addresses: bundles.iter().map(|bundle| bundle.address).collect(),
             warnings: bundles
@@ -113,32 +114,29 @@ impl Builder {
                 .collect(),
             workers: Vec::with_capacity(workers),
             shutdown,
+            generations,
+            questions: Questions::new(None),
         };
         for index in 0..workers {
             bound.workers.push(Worker {
                 index,
                 runtime: runtime()?,
                 sockets: Vec::new(),
-                config: config.clone(),
+                generations: bound.generations.subscribe(),
+                asked: Asked::of(&bound.questions),
                 counters: Arc::default(),
                 drain: bound.shutdown.subscribe(),
+                limits: limits.clone(),
             });
         }
         for Bundle { address, tcp, udp } in bundles {
             let mut members = udp.into_iter().flat_map(Group::into_members);
             for (worker, tcp) in bound.workers.iter_mut().zip(tcp) {
-                let quic = members.next().zip(quic.clone());
-                worker.sockets.push(Sockets { address, tcp, tls: tcp_tls.clone(), quic });
+                worker.sockets.push(Sockets { address, tcp, udp: members.next() });
             }
         }
         Ok(bound)
     }
-}
-
-fn quic_config(tls: &ServerTls, config: &Config) -> Result<ServerConfig, BindError> {
-    let mut transport = config.quic.clone();
-    transport.handshake_timeout = config.handshake_timeout;
-    Ok(ServerConfig { tls: Arc::new(tls.quic_config()?), transport })
 }
 
 fn runtime() -> Result<Runtime, BindError> {
@@ -155,6 +153,8 @@ pub struct Bound {
     warnings: Vec<String>,
     workers: Vec<Worker>,
     shutdown: Shutdown,
+    generations: Generations,
+    questions: Questions,
 }
 
 impl Bound {
@@ -187,7 +187,8 @@ impl Bound {
         self.serve_with(move |_| lock(&service).clone())
     }
 
-    /// Runs the service that `make` gives for each worker, made on the worker's thread: it need not be `Send`.
+    /// Runs the service that `make` gives for each worker, made on the worker's thread: it need not be `Send`. It is asked
+    /// again at each [`Control::reconfigure`].
     ///
     /// # Errors
     /// [`ServeError::Thread`] when a thread could not be started; then none runs.
@@ -199,18 +200,22 @@ impl Bound {
         B: http_body::Body<Data = Bytes> + 'static,
         B::Error: Into<BoxError>,
     {
-        let Self { addresses, workers, shutdown, .. } = self;
+        let Self { addresses, workers, shutdown, generations, questions, .. } = self;
         let counters = workers.iter().map(|worker| worker.counters.clone()).collect();
         // Ends the workers that run already, if a later one does not start.
-        let mut running = Running { addresses, shutdown, threads: Vec::new(), counters };
+        let (generations, life) = (Arc::new(generations), Arc::new(()));
+        let (questions, alive) = (Arc::new(questions), Arc::downgrade(&life));
+        let control = Control { shutdown, counters, generations, questions, life: alive };
+        let mut running = Running { addresses, threads: Vec::new(), control };
         let make = Arc::new(make);
         for worker in workers {
-            let make = make.clone();
+            let (make, alive) = (make.clone(), life.clone());
             let thread = thread::Builder::new()
                 .name(format!("sterna-{}", worker.index))
                 .spawn(move || {
-                    let service = make(worker.index);
-                    worker.run(service);
+                    let index = worker.index;
+                    worker.run(move || make(index));
+                    drop(alive);
                 })
                 .map_err(ServeError::Thread)?;
             running.threads.push(thread);

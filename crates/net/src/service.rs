@@ -6,23 +6,25 @@
 use std::{
     cell::RefCell,
     future::poll_fn,
+    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use tower_service::Service;
 
 use crate::{
     Body, BoxError, Protocol, RequestContext, body,
     content::{Content, Guard},
     counters::WorkerCounters,
-    server::Config,
+    limit::per_source::PerSource,
+    server::{Config, lag::Lag},
 };
 
 /// Any tower service of requests, with its bounds said once.
@@ -30,9 +32,9 @@ pub(crate) trait HttpService: Clone + 'static {
     /// The body of its responses.
     type Content: http_body::Body<Data = Bytes, Error: Into<BoxError>> + 'static;
 
-    /// Waits until the service is ready and calls it.
+    /// Clones the service, waits until it is ready and calls it, all of it when polled.
     fn respond(
-        self,
+        dispatch: Rc<Dispatch<Self>>,
         request: Request<Body>,
     ) -> impl Future<Output = Result<Response<Self::Content>, BoxError>> + 'static;
 }
@@ -46,54 +48,101 @@ where
 {
     type Content = B;
 
-    async fn respond(mut self, request: Request<Body>) -> Result<Response<B>, BoxError> {
-        poll_fn(|cx| self.poll_ready(cx)).await.map_err(Into::into)?;
-        self.call(request).await.map_err(Into::into)
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` holds its arguments twice"
+    )]
+    fn respond(
+        dispatch: Rc<Dispatch<S>>,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Response<B>, BoxError>> + 'static {
+        async move {
+            let mut service = dispatch.service.borrow().clone();
+            poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
+            service.call(request).await.map_err(Into::into)
+        }
     }
 }
 
 /// A worker's service behind one listen address, with what every answer of it needs.
+///
+/// A request takes its service once, so it sees one generation; a connection takes its configuration when it opens, and
+/// keeps it.
 pub(crate) struct Dispatch<S> {
-    pub(crate) service: S,
-    pub(crate) config: Arc<Config>,
+    service: RefCell<S>,
+    config: RefCell<Arc<Config>>,
     pub(crate) counters: Arc<WorkerCounters>,
-    pub(crate) alt_svc: Option<HeaderValue>,
+    pub(crate) common: RefCell<CommonFields>,
     pub(crate) worker: usize,
-    pub(crate) date: RefCell<DateCache>,
+    /// What each address may use, if that is limited.
+    pub(crate) limits: Option<Arc<PerSource>>,
+    /// How far the worker is behind, if anyone looks.
+    pub(crate) lag: Option<Rc<Lag>>,
+}
+
+impl<S> Dispatch<S> {
+    pub(crate) fn new(
+        service: S,
+        config: Arc<Config>,
+        counters: Arc<WorkerCounters>,
+        alt_svc: Option<HeaderValue>,
+        worker: usize,
+    ) -> Self {
+        let common = RefCell::new(CommonFields::new(alt_svc));
+        let (service, config) = (RefCell::new(service), RefCell::new(config));
+        Self { service, config, counters, common, worker, limits: None, lag: None }
+    }
+
+    /// With what may refuse a client.
+    pub(crate) fn limited(self, limits: Option<Arc<PerSource>>, lag: Option<Rc<Lag>>) -> Self {
+        Self { limits, lag, ..self }
+    }
+
+    /// What a connection that opens now is served by.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.config.borrow().clone()
+    }
+
+    /// The next generation: for requests that come from now on, and connections that open.
+    pub(crate) fn replace(&self, service: S, config: Arc<Config>, alt_svc: Option<HeaderValue>) {
+        self.service.replace(service);
+        self.config.replace(config);
+        self.common.replace(CommonFields::new(alt_svc));
+    }
 }
 
 impl<S: HttpService> Dispatch<S> {
     /// Answers one request; never fails.
-    ///
-    /// # Cancel safety
-    /// Dropping the future drops the service's future and fires the request's cancellation.
-    pub(crate) async fn answer(
+    pub(crate) fn answer(
         self: Rc<Self>,
         mut request: Request<Body>,
         context: RequestContext,
-    ) -> Response<Content<S::Content>> {
+    ) -> Answer<S> {
         let protocol = context.protocol();
         self.count(protocol);
         let guard = Guard::new(context.state(), self.counters.clone(), request.method());
-        if let Some(status) = self.refusal(&request) {
-            self.counters.refused_requests.increment();
-            return self.finish(protocol, bare(status, guard));
-        }
-        if let Some(limit) = self.config.max_body_size {
-            request.body_mut().limit(limit);
-        }
-        request.extensions_mut().insert(context);
+        let call: Result<Call<S::Content>, _> = match self.refusal(&request) {
+            Some(status) => Err(status),
+            None => {
+                if let Some(limit) = self.config.borrow().max_body_size {
+                    request.body_mut().limit(limit);
+                }
+                request.extensions_mut().insert(context);
+                // In a box of its own: it is moved as a pointer from here on.
+                Ok(Box::pin(S::respond(self.clone(), request)))
+            }
+        };
+        Answer { call, guard: Some(guard), protocol, dispatch: self }
+    }
 
-        // The clone too is the service's own code, and may panic.
-        let mut call = pin!(async { self.service.clone().respond(request).await });
-        let outcome =
-            poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))) {
-                Ok(Poll::Pending) => Poll::Pending,
-                Ok(Poll::Ready(result)) => Poll::Ready(Some(result)),
-                Err(_) => Poll::Ready(None),
-            })
-            .await;
-        let response = match outcome {
+    /// What a service's future has come to; `None` when it panicked. The clone of the service is a part of it: that too
+    /// may panic.
+    fn outcome(
+        &self,
+        outcome: Option<Result<Response<S::Content>, BoxError>>,
+        guard: Guard,
+    ) -> Response<Content<S::Content>> {
+        match outcome {
             Some(Ok(response)) => Content::wrap(response, guard),
             Some(Err(error)) => {
                 self.counters.service_errors.increment();
@@ -105,8 +154,7 @@ impl<S: HttpService> Dispatch<S> {
                 tracing::error!("the service panicked, the client gets a 500");
                 bare(StatusCode::INTERNAL_SERVER_ERROR, guard)
             }
-        };
-        self.finish(protocol, response)
+        }
     }
 
     /// A response without the service, to a request that never became one.
@@ -118,67 +166,139 @@ impl<S: HttpService> Dispatch<S> {
         self.count(protocol);
         self.counters.refused_requests.increment();
         let guard = Guard::new(Arc::default(), self.counters.clone(), &Method::GET);
-        self.finish(protocol, bare(status, guard))
+        let mut response = self.finish(protocol, bare(status, guard));
+        if protocol == Protocol::Http1 {
+            // Where such a request ends is as doubtful as the rest of it.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// A connection is closed because its address has too many requests, or begins them too fast.
+    pub(crate) fn overloaded(&self, client: SocketAddr) {
+        self.counters.overloading_connections.increment();
+        let count = self.counters.overloading_connections.value();
+        // As many lines as there are powers of two: who overloads us should not fill the disk.
+        if count.is_power_of_two() {
+            tracing::warn!(%client, count, "closed a connection whose address has too many requests");
+        }
     }
 
     fn count(&self, protocol: Protocol) {
         match protocol {
-            Protocol::Http1 => self.counters.http1_requests.increment(),
-            Protocol::Http2 => self.counters.http2_requests.increment(),
-            Protocol::Http3 => self.counters.http3_requests.increment(),
+            Protocol::Http1 => self.counters.http1_requests.add_alone(1),
+            Protocol::Http2 => self.counters.http2_requests.add_alone(1),
+            Protocol::Http3 => self.counters.http3_requests.add_alone(1),
         }
     }
 
     /// What is answered before the service is asked.
     fn refusal(&self, request: &Request<Body>) -> Option<StatusCode> {
-        if request.method() == Method::CONNECT && !self.config.allow_connect {
+        let config = self.config.borrow();
+        if request.method() == Method::CONNECT && !config.allow_connect {
             return Some(StatusCode::NOT_IMPLEMENTED);
         }
+        if self.lag.as_ref().is_some_and(|lag| lag.is_behind()) {
+            self.counters.shed_requests.increment();
+            return Some(StatusCode::SERVICE_UNAVAILABLE);
+        }
         let length = http_body::Body::size_hint(request.body()).lower();
-        if self.config.max_body_size.is_some_and(|limit| length > limit) {
+        if config.max_body_size.is_some_and(|limit| length > limit) {
             return Some(StatusCode::PAYLOAD_TOO_LARGE);
         }
         None
     }
 
-    /// Adds the fields that every response carries, unless the service has set them.
+    /// Adds the fields that every response carries, unless the service has set them. HTTP/3 sends them beside the head.
     fn finish<B>(&self, protocol: Protocol, mut response: Response<B>) -> Response<B> {
-        let headers = response.headers_mut();
-        if let Some(value) = &self.alt_svc {
-            headers.entry(header::ALT_SVC).or_insert_with(|| value.clone());
-        }
-        // hyper adds `date` by itself.
-        if protocol == Protocol::Http3 {
-            headers.entry(header::DATE).or_insert_with(|| self.date.borrow_mut().now());
+        if protocol != Protocol::Http3
+            && let Some((name, value)) = &self.common.borrow().alt_svc
+        {
+            // hyper adds `date` by itself.
+            response.headers_mut().entry(name).or_insert_with(|| value.clone());
         }
         response
     }
 }
 
-/// The `date` field (RFC 9110 §6.6.1), formatted once a second.
-#[derive(Debug, Default)]
-pub(crate) struct DateCache {
-    second: u64,
-    value: Option<HeaderValue>,
+/// The answer to one request, under way. What must not be moved of it is in a box, so that it needs none itself.
+///
+/// # Cancel safety
+/// Dropping it drops the service's future and fires the request's cancellation.
+pub(crate) struct Answer<S: HttpService> {
+    /// The service's future, with its request; or the status of a refusal.
+    call: Result<Call<S::Content>, StatusCode>,
+    /// Until it is answered.
+    guard: Option<Guard>,
+    protocol: Protocol,
+    dispatch: Rc<Dispatch<S>>,
 }
 
-impl DateCache {
-    fn now(&mut self) -> HeaderValue {
-        let now = SystemTime::now();
+type Call<B> = Pin<Box<dyn Future<Output = Result<Response<B>, BoxError>>>>;
+
+impl<S: HttpService> Future for Answer<S> {
+    type Output = Response<Content<S::Content>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { call, guard, protocol, dispatch } = &mut *self;
+        let outcome = match call {
+            Err(status) => Err(*status),
+            Ok(call) => match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))) {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(result)) => Ok(Some(result)),
+                Err(_) => Ok(None),
+            },
+        };
+        // Only the first answer counts; nobody polls for another.
+        let Some(guard) = guard.take() else { return Poll::Pending };
+        let response = match outcome {
+            Ok(outcome) => dispatch.outcome(outcome, guard),
+            Err(status) => {
+                dispatch.counters.refused_requests.increment();
+                bare(status, guard)
+            }
+        };
+        Poll::Ready(dispatch.finish(*protocol, response))
+    }
+}
+
+/// What every response carries: `alt-svc`, if there is something to announce, and `date` (RFC 9110 §6.6.1), formatted
+/// once a second.
+#[derive(Debug)]
+pub(crate) struct CommonFields {
+    alt_svc: Option<(HeaderName, HeaderValue)>,
+    second: u64,
+    fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl CommonFields {
+    pub(crate) fn new(alt_svc: Option<HeaderValue>) -> Self {
+        let alt_svc = alt_svc.map(|value| (header::ALT_SVC, value));
+        Self { alt_svc, second: 0, fields: Vec::new() }
+    }
+
+    /// All of them as they are at `now`.
+    pub(crate) fn at(&mut self, now: SystemTime) -> &[(HeaderName, HeaderValue)] {
         let second = now.duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
-        if let Some(value) = self.value.as_ref().filter(|_| self.second == second) {
-            return value.clone();
+        if self.fields.is_empty() || self.second != second {
+            let date = HeaderValue::try_from(httpdate::fmt_http_date(now))
+                .unwrap_or(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"));
+            self.second = second;
+            self.fields.clear();
+            self.fields.extend(self.alt_svc.clone());
+            self.fields.push((header::DATE, date));
         }
-        let value = HeaderValue::try_from(httpdate::fmt_http_date(now))
-            .unwrap_or(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"));
-        self.second = second;
-        self.value.insert(value).clone()
+        &self.fields
     }
 }
 
 fn bare<B>(status: StatusCode, guard: Guard) -> Response<Content<B>> {
     let mut response = Response::new(Content::empty(guard));
     *response.status_mut() = status;
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        // The worker may have caught up by then.
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     response
 }
 
@@ -195,7 +315,8 @@ fn status_of(error: &BoxError) -> StatusCode {
                 | body::Error::Malformed
                 | body::Error::Http(_),
             ) => return StatusCode::BAD_REQUEST,
-            Some(body::Error::GivenUp | body::Error::Other(_)) | None => {}
+            Some(body::Error::GivenUp | body::Error::Response(_) | body::Error::Other(_))
+            | None => {}
         }
         cause = error.source();
     }

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Weak},
     thread,
     time::{Duration, Instant},
 };
@@ -11,6 +11,8 @@ use tokio::sync::watch;
 
 use crate::{
     counters::{Counters, WorkerCounters},
+    generation::Generations,
+    inspect::Questions,
     server::NEVER,
 };
 
@@ -18,9 +20,40 @@ use crate::{
 #[derive(Debug)]
 pub struct Running {
     pub(crate) addresses: Vec<SocketAddr>,
-    pub(crate) shutdown: Shutdown,
     pub(crate) threads: Vec<thread::JoinHandle<()>>,
+    pub(crate) control: Control,
+}
+
+/// Tells a running server what to do, from any thread; clones tell the same one.
+#[derive(Clone, Debug)]
+pub struct Control {
+    pub(crate) shutdown: Shutdown,
     pub(crate) counters: Vec<Arc<WorkerCounters>>,
+    pub(crate) generations: Arc<Generations>,
+    pub(crate) questions: Arc<Questions>,
+    /// Each worker that lives has one too.
+    pub(crate) life: Weak<()>,
+}
+
+impl Control {
+    /// Starts the end: see [`Shutdown::start`].
+    pub fn shutdown(&self, deadline: Duration) {
+        self.shutdown.start(deadline);
+    }
+
+    /// What has happened so far.
+    pub fn counters(&self) -> Counters {
+        Counters::sum(&self.counters)
+    }
+
+    /// How many workers there are, those included that have ended.
+    pub fn workers(&self) -> usize {
+        self.counters.len()
+    }
+
+    pub(crate) fn living_workers(&self) -> usize {
+        self.life.strong_count()
+    }
 }
 
 impl Running {
@@ -31,17 +64,22 @@ impl Running {
 
     /// Starts the end: see [`Shutdown::start`]. Returns at once; [`Running::wait`] waits for it.
     pub fn shutdown(&self, deadline: Duration) {
-        self.shutdown.start(deadline);
+        self.control.shutdown(deadline);
     }
 
     /// A handle for another thread, such as the one that waits for signals.
     pub fn handle(&self) -> Shutdown {
-        self.shutdown.clone()
+        self.control.shutdown.clone()
+    }
+
+    /// What else can be told to it, for another thread.
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// What has happened so far.
     pub fn counters(&self) -> Counters {
-        Counters::sum(&self.counters)
+        self.control.counters()
     }
 
     /// Blocks until every worker has ended.
@@ -61,7 +99,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.shutdown.start(Duration::ZERO);
+        self.control.shutdown(Duration::ZERO);
     }
 }
 
@@ -89,6 +127,10 @@ impl Shutdown {
             }
             earlier
         });
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        self.deadline.borrow().is_some()
     }
 
     pub(crate) fn subscribe(&self) -> Drain {

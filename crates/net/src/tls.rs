@@ -7,22 +7,28 @@ use std::{
     collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Once},
+    thread,
 };
 
 use rustls::{
-    crypto::{CryptoProvider, aws_lc_rs},
+    crypto::{CryptoProvider, SecureRandom, aws_lc_rs},
     server::{ClientHello, ResolvesServerCert},
-    sign::{CertifiedKey, SingleCertAndKey},
+    sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
+
+use self::secrets::SecretsFile;
+
+mod secrets;
 
 /// What a server shows to its clients: a certificate chain and its key, checked to belong together.
 #[derive(Clone, Debug)]
 pub struct ServerTls {
-    resolver: Arc<dyn ResolvesServerCert>,
+    certificates: Arc<Certificates>,
     provider: Arc<CryptoProvider>,
-    key_log: bool,
+    /// Where the secrets of connections are written.
+    secrets: Option<Arc<dyn rustls::KeyLog>>,
 }
 
 /// Why a certificate or a key cannot be used: always the operator's to repair, nothing was started.
@@ -68,6 +74,11 @@ pub enum TlsError {
         "the private key does not match the certificate: give the key that the certificate was issued for"
     )]
     KeyMismatch,
+    /// Nothing to judge a server's certificate by.
+    #[error(
+        "no trusted certificates were found: install the system's (`ca-certificates`), or name some"
+    )]
+    NoRoots,
     /// The TLS library refused the combination.
     #[error("TLS cannot be configured")]
     Configuration(#[source] rustls::Error),
@@ -90,12 +101,7 @@ impl ServerTls {
         if chain.is_empty() {
             return Err(TlsError::NoCertificate { path: certificate.into() });
         }
-        let key_der = match PrivateKeyDer::from_pem_slice(&read(key)?) {
-            Ok(der) => der,
-            Err(pem::Error::NoItemsFound) => return Err(TlsError::NoKey { path: key.into() }),
-            Err(source) => return Err(TlsError::Pem { path: key.into(), source }),
-        };
-        Self::from_der(chain, key_der)
+        Self::from_der(chain, private_key(key)?)
     }
 
     /// Takes a chain (leaf first) and its key as they are in memory.
@@ -107,6 +113,7 @@ impl ServerTls {
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, TlsError> {
         let provider = Arc::new(provider());
+        gather_entropy(provider.secure_random);
         if chain.is_empty() {
             return Err(TlsError::UnusableCertificate(rustls::Error::NoCertificatesPresented));
         }
@@ -118,16 +125,45 @@ impl ServerTls {
             Err(rustls::Error::InconsistentKeys(_)) => return Err(TlsError::KeyMismatch),
             Err(error) => return Err(TlsError::UnusableCertificate(error)),
         }
-        Ok(Self { resolver: Arc::new(SingleCertAndKey::from(certified)), provider, key_log: false })
+        let (names, otherwise) = (HashMap::new(), Arc::new(certified));
+        Ok(Self {
+            certificates: Arc::new(Certificates { names, otherwise }),
+            provider,
+            secrets: None,
+        })
     }
 
     /// Shows other certificates to clients that ask for one of these names by SNI: `example.com`, or `*.example.com` for
     /// one label. Who asks for another name, or for none, sees this one.
     #[must_use]
     pub fn with_names(mut self, names: impl IntoIterator<Item = (String, Self)>) -> Self {
-        let names = names.into_iter().map(|(name, tls)| (name, tls.resolver)).collect();
-        self.resolver = Arc::new(ByName { names, otherwise: self.resolver });
+        let shown = |tls: Self| tls.certificates.otherwise.clone();
+        let names = names.into_iter().map(|(name, tls)| (name, shown(tls))).collect();
+        let otherwise = self.certificates.otherwise.clone();
+        self.certificates = Arc::new(Certificates { names, otherwise });
         self
+    }
+
+    /// The certificates that clients are shown, each with the names for which it is; those without a name see the first.
+    pub fn leaves(&self) -> Vec<(Vec<String>, CertificateDer<'static>)> {
+        let Certificates { names, otherwise } = &*self.certificates;
+        let mut leaves: Vec<(Vec<String>, CertificateDer<'static>)> = Vec::new();
+        let mut names: Vec<_> = names.iter().collect();
+        names.sort_by_key(|(name, _)| *name);
+        let all = std::iter::once((None, otherwise));
+        for (name, key) in all.chain(names.into_iter().map(|(name, key)| (Some(name), key))) {
+            let Some(leaf) = key.cert.first() else { continue };
+            match leaves.iter_mut().find(|(_, known)| known == leaf) {
+                Some((names, _)) => names.extend(name.cloned()),
+                None => leaves.push((name.cloned().into_iter().collect(), leaf.clone())),
+            }
+        }
+        leaves
+    }
+
+    /// Whether clients are shown the same certificates. The keys are the same then: each belongs to its certificate.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        *self.certificates == *other.certificates
     }
 
     /// Writes the secrets of every connection to the file that `SSLKEYLOGFILE` names. Default: off.
@@ -135,7 +171,14 @@ impl ServerTls {
     /// Whoever reads that file reads the traffic: it is for debugging with a packet analyser, never for production.
     #[must_use]
     pub fn key_log(mut self, enabled: bool) -> Self {
-        self.key_log = enabled;
+        self.secrets = enabled.then(|| Arc::new(rustls::KeyLogFile::new()) as _);
+        self
+    }
+
+    /// Writes the secrets of every connection to this file, as [`ServerTls::key_log`] does to that of the environment.
+    #[must_use]
+    pub fn key_log_to(mut self, file: fs::File) -> Self {
+        self.secrets = Some(Arc::new(SecretsFile::new(file)));
         self
     }
 
@@ -150,7 +193,10 @@ impl ServerTls {
     /// For QUIC: TLS 1.3 only (RFC 9001 §4.2), ALPN `h3`, no early data.
     pub(crate) fn quic_config(&self) -> Result<rustls::ServerConfig, TlsError> {
         // req: 9114-3.2-alpn
-        self.config(&[&rustls::version::TLS13], &[b"h3"])
+        let mut config = self.config(&[&rustls::version::TLS13], &[b"h3"])?;
+        // A client keeps one connection, so that it can use one.
+        config.send_tls13_tickets = 1;
+        Ok(config)
     }
 
     fn config(
@@ -162,14 +208,14 @@ impl ServerTls {
             .with_protocol_versions(versions)
             .map_err(TlsError::Configuration)?
             .with_no_client_auth()
-            .with_cert_resolver(self.resolver.clone());
+            .with_cert_resolver(self.certificates.clone());
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         // req: 8470-3-server-decides
         config.max_early_data_size = 0;
         // Our order of cipher suites counts, see `provider`: most clients put AES-256-GCM first without need.
         config.ignore_client_order = true;
-        if self.key_log {
-            config.key_log = Arc::new(rustls::KeyLogFile::new());
+        if let Some(secrets) = &self.secrets {
+            config.key_log = Arc::clone(secrets);
         }
         Ok(config)
     }
@@ -177,12 +223,24 @@ impl ServerTls {
 
 /// Chooses a certificate by the name that the client asks for.
 #[derive(Debug)]
-struct ByName {
-    names: HashMap<String, Arc<dyn ResolvesServerCert>>,
-    otherwise: Arc<dyn ResolvesServerCert>,
+struct Certificates {
+    names: HashMap<String, Arc<CertifiedKey>>,
+    otherwise: Arc<CertifiedKey>,
 }
 
-impl ResolvesServerCert for ByName {
+impl PartialEq for Certificates {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = |a: &CertifiedKey, b: &CertifiedKey| a.cert == b.cert;
+        is_same(&self.otherwise, &other.otherwise)
+            && self.names.len() == other.names.len()
+            && self
+                .names
+                .iter()
+                .all(|(name, key)| other.names.get(name).is_some_and(|other| is_same(key, other)))
+    }
+}
+
+impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         // rustls has made the name lower case.
         let exact = hello.server_name().and_then(|name| self.names.get(name));
@@ -190,8 +248,28 @@ impl ResolvesServerCert for ByName {
             let (_, parent) = hello.server_name()?.split_once('.')?;
             self.names.get(&format!("*.{parent}"))
         };
-        exact.or_else(wildcard).unwrap_or(&self.otherwise).resolve(hello)
+        Some(exact.or_else(wildcard).unwrap_or(&self.otherwise).clone())
     }
+}
+
+/// The private key of a PEM file.
+pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    match PrivateKeyDer::from_pem_slice(&read(path)?) {
+        Ok(der) => Ok(der),
+        Err(pem::Error::NoItemsFound) => Err(TlsError::NoKey { path: path.into() }),
+        Err(source) => Err(TlsError::Pem { path: path.into(), source }),
+    }
+}
+
+/// Asks for the first random number of the process, beside what else its start has to do.
+///
+/// The cryptography gathers noise of the processor for it, some 50 ms of work: the first client would wait for that.
+pub(crate) fn gather_entropy(random: &'static dyn SecureRandom) {
+    static GATHERED: Once = Once::new();
+    GATHERED.call_once(|| {
+        // Without a thread to spare it is gathered when it is needed.
+        let _ = thread::Builder::new().name("entropy".into()).spawn(|| random.fill(&mut [0]));
+    });
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
@@ -200,7 +278,7 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 
 /// AES-128-GCM before AES-256-GCM: rustls picks in the server's order, and the smaller key costs a third less for
 /// each packet at a strength that nobody attacks.
-fn provider() -> CryptoProvider {
+pub(crate) fn provider() -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     provider
         .cipher_suites

@@ -6,19 +6,23 @@
 use std::{net::SocketAddr, panic::resume_unwind, rc::Rc, sync::Arc, time::Duration};
 
 use http::HeaderValue;
-use sterna_quic::{Application, Driver, Member, ServerConfig};
+use sterna_quic::{Application, Driver, Member};
 use tokio::{
     net::TcpListener,
     runtime::Runtime,
+    sync::watch,
     task::{JoinSet, LocalSet},
 };
-use tokio_rustls::TlsAcceptor;
 
 use crate::{
     counters::WorkerCounters,
+    generation::Generation,
+    inspect::{Asked, Question, Registry},
+    limit::per_source::PerSource,
     server::{
         Config,
         h3::{Draining, H3Application},
+        lag::Lag,
         tcp::Listener,
     },
     service::{Dispatch, HttpService},
@@ -30,49 +34,67 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) runtime: Runtime,
     pub(crate) sockets: Vec<Sockets>,
-    pub(crate) config: Arc<Config>,
+    pub(crate) generations: watch::Receiver<Generation>,
+    pub(crate) asked: Asked,
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) drain: Drain,
+    pub(crate) limits: Option<Arc<PerSource>>,
 }
 
 /// A worker's sockets on one listen address.
 pub(crate) struct Sockets {
     pub(crate) address: SocketAddr,
     pub(crate) tcp: std::net::TcpListener,
-    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
-    pub(crate) quic: Option<(Member, ServerConfig)>,
+    pub(crate) udp: Option<Member>,
 }
 
 impl Worker {
-    /// Serves until the drain is over.
-    pub(crate) fn run<S: HttpService>(self, service: S) {
-        let Self { index, runtime, sockets, config, counters, drain } = self;
+    /// Serves what `make` makes until the drain is over.
+    pub(crate) fn run<S: HttpService>(self, make: impl Fn() -> S + 'static) {
+        let Self { index, runtime, sockets, generations, asked, counters, drain, limits } = self;
+        let (service, config) = (make(), generations.borrow().config.clone());
         let local = LocalSet::new();
         local.block_on(&runtime, async move {
-            let mut tasks = JoinSet::new();
-            for Sockets { address, tcp, tls, quic } in sockets {
-                let dispatch = Rc::new(Dispatch {
-                    service: service.clone(),
-                    config: config.clone(),
-                    counters: counters.clone(),
-                    alt_svc: quic.as_ref().and_then(|_| announcement(&config, address)),
-                    worker: index,
-                    date: Default::default(),
-                });
+            let (mut tasks, mut served) = (JoinSet::new(), Vec::new());
+            let registry = Rc::new(Registry::default());
+            let lag = config.max_lag.map(|bound| Rc::new(Lag::new(bound)));
+            if let Some(lag) = lag.clone() {
+                // Not among those that the end waits for.
+                tokio::task::spawn_local(lag.watch());
+            }
+            for Sockets { address, tcp, udp } in sockets {
+                let place = Place { address, has_udp: udp.is_some() };
+                let (alt_svc, counters) = (place.announcement(&config), counters.clone());
+                let dispatch =
+                    Dispatch::new(service.clone(), config.clone(), counters, alt_svc, index);
+                let dispatch = Rc::new(dispatch.limited(limits.clone(), lag.clone()));
+                served.push((place, dispatch.clone()));
                 match TcpListener::from_std(tcp) {
                     Ok(listener) => {
-                        let tls = tls.map(TlsAcceptor::from);
                         let (dispatch, drain) = (dispatch.clone(), drain.clone());
-                        let listener = Listener { listener, local: address, tls, dispatch, drain };
+                        let (generations, registry) = (generations.clone(), registry.clone());
+                        let local = address;
+                        let listener =
+                            Listener { listener, local, generations, registry, dispatch, drain };
                         tasks.spawn_local(listener.run());
                     }
                     Err(error) => tracing::error!(%error, %address, "cannot poll TCP"),
                 }
-                if let Some((member, server)) = quic {
-                    tasks.spawn_local(serve_quic(member, server, dispatch, address, drain.clone()));
+                if let Some(member) = udp {
+                    let ears = Ears {
+                        generations: generations.clone(),
+                        asked: asked.clone(),
+                        drain: drain.clone(),
+                    };
+                    tasks.spawn_local(serve_quic(member, ears, dispatch, address));
                 }
             }
-            join(tasks).await;
+            tokio::select! {
+                biased;
+                () = join(tasks) => {}
+                () = follow(generations, &served, make) => {}
+                () = tell(asked, &registry, index) => {}
+            }
         });
         // A handler's blocking work must not hold up the end.
         runtime.shutdown_background();
@@ -95,30 +117,87 @@ async fn join(mut tasks: JoinSet<()>) {
     }
 }
 
-fn announcement(config: &Config, address: SocketAddr) -> Option<HeaderValue> {
-    config.alt_svc.as_ref()?.value(address.port())
+/// Goes by each new generation from its moment on; never ends.
+async fn follow<S: HttpService>(
+    mut generations: watch::Receiver<Generation>,
+    served: &[(Place, Rc<Dispatch<S>>)],
+    make: impl Fn() -> S,
+) {
+    while generations.changed().await.is_ok() {
+        let generation = generations.borrow_and_update().clone();
+        let service = make();
+        for (place, dispatch) in served {
+            let config = generation.config.clone();
+            let alt_svc = place.announcement(&config);
+            dispatch.replace(service.clone(), config, alt_svc);
+        }
+        generation.is_applied();
+    }
+    std::future::pending::<()>().await;
+}
+
+/// Tells of the connections over TCP when it is asked; never ends.
+async fn tell(mut asked: Asked, registry: &Registry, worker: usize) {
+    loop {
+        registry.answer(asked.next().await, worker);
+    }
+}
+
+/// What an endpoint hears of.
+struct Ears {
+    generations: watch::Receiver<Generation>,
+    asked: Asked,
+    drain: Drain,
+}
+
+/// A listen address of the worker.
+struct Place {
+    address: SocketAddr,
+    has_udp: bool,
+}
+
+impl Place {
+    /// What responses over TCP say of HTTP/3 here.
+    fn announcement(&self, config: &Config) -> Option<HeaderValue> {
+        config.alt_svc.as_ref().filter(|_| self.has_udp)?.value(self.address.port())
+    }
 }
 
 /// Runs a QUIC endpoint with HTTP/3 on it until the drain is over.
 async fn serve_quic<S: HttpService>(
     member: Member,
-    server: ServerConfig,
+    ears: Ears,
     dispatch: Rc<Dispatch<S>>,
     address: SocketAddr,
-    mut drain: Drain,
 ) {
+    let Ears { mut generations, mut asked, mut drain } = ears;
+    let worker = dispatch.worker;
     let draining = Draining::default();
     let app = H3Application::new(dispatch, address, draining.clone());
-    let mut driver = match member.start(Some(server), app) {
+    let server = generations.borrow_and_update().quic.clone();
+    let mut driver = match member.start(server, app) {
         Ok(driver) => driver,
         Err(error) => {
             tracing::error!(%error, %address, "cannot poll UDP, HTTP/3 is not served");
             return;
         }
     };
-    tokio::select! {
-        () = turn_forever(&mut driver) => {}
-        () = drain.started() => {}
+    loop {
+        tokio::select! {
+            () = turn_forever(&mut driver) => break,
+            () = drain.started() => break,
+            () = changed(&mut generations) => {}
+            question = asked.next() => {
+                answer(question, &mut driver, worker);
+                continue;
+            }
+        }
+        if let Some(server) = &generations.borrow_and_update().quic
+            && let Err(error) = driver.endpoint().set_server(server)
+        {
+            // It was built by the same rules as the one before.
+            tracing::error!(%error, %address, "HTTP/3 goes on with what it had");
+        }
     }
     if let Some(deadline) = drain.deadline() {
         draining.begin(deadline);
@@ -137,6 +216,30 @@ async fn serve_quic<S: HttpService>(
         }
     }
     let _ = tokio::time::timeout(LAST_WORDS, turn_until_empty(&mut driver)).await;
+}
+
+/// What is going on in an endpoint.
+fn answer<S: HttpService>(
+    question: Question,
+    driver: &mut Driver<H3Application<S>>,
+    worker: usize,
+) {
+    let mut counters = driver.counters();
+    for (_, quic) in driver.endpoint().connections() {
+        let stats = quic.stats();
+        counters.packets_sent += stats.sent_packets;
+        counters.packets_lost += stats.lost_packets;
+        counters.congestion_events += stats.congestion_events;
+    }
+    let open = driver.endpoint().connections();
+    question.answer(open.map(|(connection, quic)| connection.describe(quic, worker)), counters);
+}
+
+/// Waits for the next generation; for ever when there will be none.
+async fn changed(generations: &mut watch::Receiver<Generation>) {
+    if generations.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 async fn turn_forever<A: Application>(driver: &mut Driver<A>) {

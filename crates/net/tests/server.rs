@@ -10,6 +10,14 @@ mod drain;
 mod http3;
 #[path = "server/limits.rs"]
 mod limits;
+#[path = "server/per_address.rs"]
+mod per_address;
+#[path = "server/proxy_protocol.rs"]
+mod proxy_protocol;
+#[path = "server/reconfigure.rs"]
+mod reconfigure;
+#[path = "server/slow_clients.rs"]
+mod slow_clients;
 #[path = "server/streaming.rs"]
 mod streaming;
 #[path = "server/versions.rs"]

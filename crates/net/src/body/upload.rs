@@ -1,8 +1,9 @@
-//! The slot between an HTTP/3 stream and whoever reads its request body.
+//! The slot between an HTTP/3 stream and whoever reads the body that comes on it: a request's on the server, where it is an
+//! upload, and a response's at the client.
 //!
-//! The connection's thread pushes, the body's owner takes, on the same thread nearly always: the lock is not
-//! contended. The slot is bounded by its pusher, which stops reading the stream when [`Upload::is_full`] says so and
-//! is woken when there is room again: the client then waits for flow-control credit.
+//! The connection's thread pushes, the body's owner takes; on the server that is the same thread nearly always, so that the
+//! lock is not contended. The slot is bounded by its pusher, which stops reading the stream when [`Upload::is_full`] says so
+//! and is woken when there is room again: the peer then waits for flow-control credit.
 
 use std::{
     collections::VecDeque,
@@ -18,15 +19,15 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
 use super::Error;
-use crate::{context::lock, counters::WorkerCounters};
+use crate::{context::lock, counters::WorkerCounters, limit::MinRate};
 
-/// A request body in transit: one for each stream that has content.
+/// A body in transit: one for each stream that has content.
 pub(crate) struct Upload {
     slot: Mutex<Slot>,
     /// Wakes the connection: there is room, or the reader went away.
     connection: Waker,
     budget: Budget,
-    /// `content-length`, when the client sent one.
+    /// `content-length`, when the peer sent one.
     declared: Option<u64>,
     counters: Arc<WorkerCounters>,
 }
@@ -45,6 +46,8 @@ struct Slot {
     reader: Reader,
     /// The pusher waits for room.
     paused: bool,
+    /// Another least rate that its reader wants, until the pusher has heard of it.
+    rate: Option<Option<MinRate>>,
 }
 
 /// How the body goes on after the chunks.
@@ -82,6 +85,7 @@ impl Upload {
             end: End::Open,
             reader: Reader::Present,
             paused: false,
+            rate: None,
         };
         Self { slot: Mutex::new(slot), connection, budget, declared, counters }
     }
@@ -141,9 +145,18 @@ impl Upload {
         matches!(lock(&self.slot).reader, Reader::Gone)
     }
 
+    /// Another least rate, if the reader wants one.
+    pub(crate) fn take_rate(&self) -> Option<Option<MinRate>> {
+        lock(&self.slot).rate.take()
+    }
+
     // From the body.
 
-    pub(super) fn poll_frame(
+    pub(crate) fn set_rate(&self, rate: Option<MinRate>) {
+        lock(&self.slot).rate = Some(rate);
+    }
+
+    pub(crate) fn poll_frame(
         &self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
@@ -182,12 +195,12 @@ impl Upload {
         }
     }
 
-    pub(super) fn is_end_stream(&self) -> bool {
+    pub(crate) fn is_end_stream(&self) -> bool {
         let slot = lock(&self.slot);
         slot.bytes == 0 && matches!(slot.end, End::Clean | End::Told)
     }
 
-    pub(super) fn size_hint(&self) -> SizeHint {
+    pub(crate) fn size_hint(&self) -> SizeHint {
         let slot = lock(&self.slot);
         match (&slot.end, self.declared) {
             (End::Clean | End::Trailers(_), _) => SizeHint::with_exact(slot.bytes as u64),
@@ -201,12 +214,16 @@ impl Upload {
     }
 
     /// The body was dropped.
-    pub(super) fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         let mut slot = lock(&self.slot);
         slot.reader = Reader::Gone;
+        // A message that came whole leaves the connection nothing to do for its reader's end.
+        let is_whole = matches!(slot.end, End::Clean | End::Trailers(_));
         self.clear(&mut slot);
         drop(slot);
-        self.connection.wake_by_ref();
+        if !is_whole {
+            self.connection.wake_by_ref();
+        }
     }
 
     fn clear(&self, slot: &mut Slot) {

@@ -1,8 +1,10 @@
 //! Limits, time-outs and choices of a server.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use super::AltSvc;
+use crate::Network;
+use crate::limit::{MinRate, Quota};
 
 /// Limits, time-outs and choices of a server. Every default is safe on the open internet.
 #[derive(Clone, Debug)]
@@ -28,6 +30,10 @@ pub struct Config {
     pub max_body_size: Option<u64>,
     /// TCP connections of one worker; above it new ones wait in the kernel. Default: 10,000.
     pub max_tcp_connections: usize,
+    /// Peers that begin each TCP connection with the PROXY protocol (version 1 or 2), in front of TLS; what they name is the
+    /// peer's address then. From all others such a beginning is garbage. HTTP/3 has no such beginning: connections from
+    /// these peers are refused there, for nobody could say whose they are. Default: none.
+    pub proxy_protocol: Vec<Network>,
     /// Requests at once on one HTTP/2 connection. Default: 100. (HTTP/3: `quic.max_bidi_streams`.)
     pub max_http2_streams: u32,
     /// Requests at once that an HTTP/3 connection grows to from `quic.max_bidi_streams`, by doubling, when it uses what
@@ -38,6 +44,24 @@ pub struct Config {
     /// Bytes of all request bodies of one HTTP/3 connection that wait for the application before reading stops; a
     /// body of which nothing waits is always read. Default: 4 MiB.
     pub upload_buffer_total: usize,
+    /// Connections at once of one address, over TCP and QUIC together, on all workers; an IPv6 address stands for its /64.
+    /// Above it one more is closed at once, over QUIC after the client has proved its address. Default: none.
+    pub connections_per_ip: Option<u32>,
+    /// Handshakes of one address. Above it TCP connections are closed, and QUIC clients prove their address first, with a
+    /// rate of their own for those who have. Default: none.
+    pub handshakes_per_ip: Option<Quota>,
+    /// Requests at once of one address, on all of its connections. One more closes its connection: H3_EXCESSIVE_LOAD,
+    /// ENHANCE_YOUR_CALM, or an end without an answer. Default: none.
+    pub streams_per_ip: Option<u32>,
+    /// How fast one address may begin requests, with the same end. Default: none.
+    pub requests_per_ip: Option<Quota>,
+    /// A worker that comes to its work later than this, twice in a row, answers new requests with 503 until it has caught
+    /// up. Default: none.
+    pub max_lag: Option<Duration>,
+    /// The least rate at which clients send content and take it, while we wait for them: who is slower is cut off, with 408
+    /// where a request is late. Default: 500 bytes in a second after a grace of 60 s, which is no shorter
+    /// than any pause that is allowed.
+    pub min_rate: Option<MinRate>,
     /// Pass CONNECT on to the service instead of refusing it with 501. Default: false.
     pub allow_connect: bool,
     /// Wanted UDP socket buffers, in bytes. Default: 4 MiB.
@@ -61,10 +85,17 @@ impl Default for Config {
             max_header_size: 64 * 1024,
             max_body_size: None,
             max_tcp_connections: 10_000,
+            proxy_protocol: Vec::new(),
             max_http2_streams: 100,
             max_http3_streams: 1000,
             upload_buffer: 256 * 1024,
             upload_buffer_total: 4 << 20,
+            connections_per_ip: None,
+            handshakes_per_ip: None,
+            streams_per_ip: None,
+            requests_per_ip: None,
+            max_lag: None,
+            min_rate: Some(MinRate { bytes_per_second: 500, grace: Duration::from_secs(60) }),
             allow_connect: false,
             udp_buffer: 4 << 20,
             quic: sterna_quic::Config::default(),
@@ -74,8 +105,14 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether a peer has to say by the PROXY protocol whose connection it is.
+    pub(crate) fn speaks_for_others(&self, peer: SocketAddr) -> bool {
+        let peer = peer.ip().to_canonical();
+        self.proxy_protocol.iter().any(|network| network.contains(peer))
+    }
+
     /// With time-outs that can be added to a moment: `Duration::MAX` is a way to say never.
-    pub(super) fn bounded(mut self) -> Self {
+    pub(crate) fn bounded(mut self) -> Self {
         for span in [
             &mut self.handshake_timeout,
             &mut self.header_timeout,
@@ -84,6 +121,9 @@ impl Config {
             &mut self.keep_alive_timeout,
         ] {
             *span = (*span).min(NEVER);
+        }
+        if let Some(rate) = &mut self.min_rate {
+            rate.grace = rate.grace.min(NEVER);
         }
         self
     }

@@ -11,20 +11,25 @@
 //! ```
 
 mod connection;
-mod outgoing;
 mod schedule;
 mod stream;
-mod wake;
 
-use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, task::Context, time::Instant};
-
-use sterna_quic::{Application, CloseReason, ConnectionKey};
-
-use self::{
-    connection::Connection,
-    wake::{ConnectionWake, WakeQueue},
+use std::{
+    cell::Cell,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    task::Context,
+    time::Instant,
 };
-use crate::service::{Dispatch, HttpService};
+
+use sterna_quic::{Admit, Application, CloseReason, ConnectionKey};
+
+use self::connection::Connection;
+use crate::{
+    h3::wake::{ConnectionWake, WakeQueue},
+    service::{Dispatch, HttpService},
+};
 
 /// What runs HTTP/3 on the connections of one endpoint.
 pub(crate) struct H3Application<S> {
@@ -43,11 +48,32 @@ impl<S: HttpService> H3Application<S> {
 impl<S: HttpService> Application for H3Application<S> {
     type State = Connection<S>;
 
+    /// Who is above a limit for its address shows first that it is its own: nobody is shut out by who forges it.
+    fn admit(&mut self, client: IpAddr, is_proven: bool, now: Instant) -> Admit {
+        let Some(limits) = &self.dispatch.limits else { return Admit::Accept };
+        let counters = &self.dispatch.counters;
+        let refusal = if limits.is_full(client) {
+            Some(&counters.refused_connections)
+        } else if !limits.handshake(client, is_proven, now) {
+            Some(&counters.refused_handshakes)
+        } else {
+            None
+        };
+        match refusal {
+            None => Admit::Accept,
+            Some(_) if !is_proven => Admit::Prove,
+            Some(refused) => {
+                refused.increment();
+                Admit::Refuse
+            }
+        }
+    }
+
     fn opened(&mut self, quic: &mut sterna_quic::Connection, _now: Instant) -> Connection<S> {
         self.dispatch.counters.quic_connections.increment();
         self.dispatch.counters.active_quic_connections.increment();
         let wake = Arc::new(ConnectionWake::new(quic.key(), self.wakes.clone()));
-        Connection::new(self.dispatch.clone(), self.local, wake)
+        Connection::new(self.dispatch.clone(), self.local, wake, quic.remote_address().ip())
     }
 
     fn run(

@@ -4,19 +4,27 @@
 //! module keeps their clocks: handshake, head, idle, slow reader, drain.
 
 mod activity;
+mod gather;
 mod host;
 mod io;
+mod message;
+mod outbox;
+mod proxy_protocol;
+mod tracked;
 
 use std::{
-    net::SocketAddr,
+    cell::Cell,
+    net::{IpAddr, SocketAddr},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     rc::Rc,
     sync::{Arc, Mutex},
+    task::{Context, Waker},
     time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
-use http::{Request, StatusCode};
+use http::Request;
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -26,20 +34,26 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     task::spawn_local,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 
 use self::{
-    activity::{Activity, Busy, Due, Tracked},
+    activity::{Activity, Due},
+    gather::Gather,
     io::Io,
+    tracked::{Busy, Tracked},
 };
 use crate::{
-    Body, Protocol, RequestContext, TlsFacts,
+    Body, OpenConnection, Protocol, RequestContext, TlsFacts,
     content::Content,
     context::{ConnectionContext, Rtt},
+    generation::Generation,
+    inspect::Registry,
+    limit::per_source::Held,
+    server::Config,
     service::{Dispatch, HttpService},
     shutdown::Drain,
 };
@@ -48,7 +62,8 @@ use crate::{
 pub(crate) struct Listener<S> {
     pub(crate) listener: TcpListener,
     pub(crate) local: SocketAddr,
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) generations: watch::Receiver<Generation>,
+    pub(crate) registry: Rc<Registry>,
     pub(crate) dispatch: Rc<Dispatch<S>>,
     pub(crate) drain: Drain,
 }
@@ -56,9 +71,11 @@ pub(crate) struct Listener<S> {
 impl<S: HttpService> Listener<S> {
     /// Accepts until the drain begins, then waits for the connections to end or for the drain's deadline.
     pub(crate) async fn run(self) {
-        let Self { listener, local, tls, dispatch, mut drain } = self;
-        let limit = u32::try_from(dispatch.config.max_tcp_connections).unwrap_or(u32::MAX);
+        let Self { listener, local, mut generations, registry, dispatch, mut drain } = self;
+        let mut limit = limit(&dispatch.config());
         let permits = Arc::new(Semaphore::new(limit as usize));
+        // Permits that are out and have to be taken back.
+        let mut debt = 0;
         let mut draining = drain.clone();
         let mut draining = pin!(draining.started());
         let mut complained = None;
@@ -66,34 +83,93 @@ impl<S: HttpService> Listener<S> {
             let permit = tokio::select! {
                 biased;
                 () = &mut draining => break,
+                Ok(()) = generations.changed() => {
+                    let next = self::limit(&generations.borrow_and_update().config);
+                    resize(&permits, &mut debt, limit, next);
+                    limit = next;
+                    continue;
+                }
                 // Above the limit connections wait in the kernel.
                 permit = permits.clone().acquire_owned() => permit.expect("never closed"),
             };
+            if debt > 0 {
+                permit.forget();
+                debt -= 1;
+                continue;
+            }
             let (stream, peer) = tokio::select! {
                 biased;
                 () = &mut draining => break,
                 accepted = accept(&listener, &dispatch, &mut complained) => accepted,
             };
+            let config = dispatch.config();
+            // Who speaks for others says first for whom.
+            let place = match config.speaks_for_others(peer) {
+                true => Ok(None),
+                false => place(&dispatch, peer.ip()),
+            };
+            let Ok(place) = place else { continue };
             let connection = Connection {
                 peer,
                 local,
-                tls: tls.clone(),
+                tls: generations.borrow().tcp.clone().map(TlsAcceptor::from),
                 dispatch: dispatch.clone(),
-                activity: Rc::new(Activity::new(dispatch.counters.clone())),
+                activity: Rc::new(Activity::new(
+                    dispatch.counters.clone(),
+                    config.keep_alive_timeout,
+                )),
                 drain: drain.clone(),
+                config,
             };
+            let registry = registry.clone();
             spawn_local(async move {
-                connection.run(stream).await;
-                drop(permit);
+                connection.run(stream, &registry).await;
+                drop((permit, place));
             });
         }
         drop(listener);
         tokio::select! {
-            _ = permits.acquire_many(limit) => {}
+            _ = permits.acquire_many(limit.saturating_add(debt)) => {}
             () = drain.expired() => {}
         }
     }
 }
+
+fn limit(config: &Config) -> u32 {
+    u32::try_from(config.max_tcp_connections).unwrap_or(u32::MAX)
+}
+
+/// Makes room for more connections at once, or for fewer: those above the limit end by themselves, and `debt` says how
+/// many permits are to be taken back then.
+fn resize(permits: &Semaphore, debt: &mut u32, before: u32, now: u32) {
+    let (more, fewer) = (now.saturating_sub(before), before.saturating_sub(now));
+    let repaid = more.min(*debt);
+    *debt -= repaid;
+    permits.add_permits((more - repaid) as usize);
+    let taken = permits.forget_permits(fewer as usize);
+    *debt += fewer - u32::try_from(taken).unwrap_or(fewer);
+}
+
+/// The place of a new connection among those of its address.
+///
+/// # Errors
+/// There is none, or connections of this address come too often: this one is closed.
+fn place<S>(dispatch: &Dispatch<S>, client: IpAddr) -> Result<Option<Held>, TooMany> {
+    let Some(limits) = &dispatch.limits else { return Ok(None) };
+    let Some(place) = limits.connection(client) else {
+        dispatch.counters.refused_connections.increment();
+        return Err(TooMany);
+    };
+    // TCP's own handshake has proved the address.
+    if !limits.handshake(client, true, Instant::now()) {
+        dispatch.counters.refused_handshakes.increment();
+        return Err(TooMany);
+    }
+    Ok(Some(place))
+}
+
+/// Of connections or of handshakes.
+struct TooMany;
 
 /// The next connection; failures are the machine's (no descriptors, no memory) or the client's, and pass.
 ///
@@ -131,6 +207,35 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
+/// What is told of a TCP connection.
+pub(crate) struct Tcp {
+    peer: SocketAddr,
+    local: SocketAddr,
+    since: Instant,
+    pub(crate) protocol: Cell<Option<Protocol>>,
+    activity: Rc<Activity>,
+    stream: TcpHandle,
+}
+
+impl Tcp {
+    pub(crate) fn describe(&self, worker: usize) -> OpenConnection {
+        let info = crate::context::tcp_info(&self.stream);
+        OpenConnection {
+            worker,
+            protocol: self.protocol.get(),
+            peer: self.peer,
+            local: self.local,
+            requests: self.activity.requests(),
+            rtt: info.map(|info| info.rtt()),
+            age: Some(self.since.elapsed()),
+            sent_bytes: info.map(|info| info.bytes_acknowledged),
+            received_bytes: info.map(|info| info.bytes_received),
+            sent_packets: None,
+            lost_packets: None,
+        }
+    }
+}
+
 /// One TCP connection, from accept to end.
 struct Connection<S> {
     peer: SocketAddr,
@@ -139,25 +244,51 @@ struct Connection<S> {
     dispatch: Rc<Dispatch<S>>,
     activity: Rc<Activity>,
     drain: Drain,
+    /// As it was when the connection was accepted.
+    config: Arc<Config>,
 }
 
 impl<S: HttpService> Connection<S> {
-    async fn run(self, stream: TcpStream) {
+    async fn run(self, stream: TcpStream, registry: &Rc<Registry>) {
         let dispatch = self.dispatch.clone();
         dispatch.counters.active_tcp_connections.increment();
-        self.open(stream).await;
+        self.open(stream, registry).await;
         dispatch.counters.active_tcp_connections.decrement();
     }
 
-    /// TLS or the first bytes, then the HTTP version that they chose.
-    async fn open(mut self, stream: TcpStream) {
-        let config = self.dispatch.config.clone();
+    /// Whose connection it is, then TLS or the first bytes, then the HTTP version that they chose.
+    async fn open(mut self, stream: TcpStream, registry: &Rc<Registry>) {
+        let config = self.config.clone();
         let mut io = Io::new(stream, self.activity.clone(), config.write_timeout);
         let handle = io.handle();
+        let balancer = self.peer;
+        if !self.learn_peer(&mut io).await {
+            return;
+        }
+        let place = match self.peer == balancer {
+            true => Ok(None),
+            false => place(&self.dispatch, self.peer.ip()),
+        };
+        let Ok(_place) = place else { return };
+        self.activity.ask(handle.clone());
+        let registered = registry.add(Tcp {
+            peer: self.peer,
+            local: self.local,
+            since: Instant::now(),
+            protocol: Cell::new(None),
+            activity: self.activity.clone(),
+            stream: handle.clone(),
+        });
         let Some(acceptor) = self.tls.take() else {
             match timeout(config.header_timeout, is_http2(&mut io)).await {
-                Ok(Ok(true)) => self.serve_http2(io, None, handle).await,
-                Ok(Ok(false)) => self.serve_http1(io, None, handle).await,
+                Ok(Ok(true)) => {
+                    registered.set_protocol(Protocol::Http2);
+                    self.serve_http2(io, None, handle).await;
+                }
+                Ok(Ok(false)) => {
+                    registered.set_protocol(Protocol::Http1);
+                    self.serve_http1(io, None, handle).await;
+                }
                 Ok(Err(_)) => {}
                 Err(_) => self.activity.timed_out(),
             }
@@ -183,9 +314,39 @@ impl<S: HttpService> Connection<S> {
         };
         let facts = facts(stream.get_ref().1);
         if facts.alpn.as_deref() == Some("h2") {
+            registered.set_protocol(Protocol::Http2);
             self.serve_http2(stream, Some(facts), handle).await;
         } else {
+            registered.set_protocol(Protocol::Http1);
             self.serve_http1(stream, Some(facts), handle).await;
+        }
+    }
+
+    /// Reads the PROXY protocol from a peer that has to send it; false when it did not, and the connection is to end.
+    async fn learn_peer(&mut self, io: &mut Io) -> bool {
+        let config = self.config.clone();
+        if !config.speaks_for_others(self.peer) {
+            return true;
+        }
+        let mut drain = self.drain.clone();
+        let header = tokio::select! {
+            header = timeout(config.handshake_timeout, read_header(io)) => header,
+            () = drain.expired_after_start() => return false,
+        };
+        match header {
+            Ok(Ok(source)) => {
+                self.peer = source.unwrap_or(self.peer);
+                true
+            }
+            Ok(Err(error)) => {
+                self.dispatch.counters.proxy_protocol_errors.increment();
+                tracing::debug!(peer = %self.peer, %error, "no PROXY protocol, the connection is closed");
+                false
+            }
+            Err(_) => {
+                self.activity.timed_out();
+                false
+            }
         }
     }
 
@@ -193,7 +354,7 @@ impl<S: HttpService> Connection<S> {
     where
         I: AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
     {
-        let config = &self.dispatch.config;
+        let config = &self.config;
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
@@ -210,7 +371,7 @@ impl<S: HttpService> Connection<S> {
     where
         I: AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
     {
-        let config = &self.dispatch.config;
+        let config = &self.config;
         let mut builder = http2::Builder::new(LocalExecutor);
         builder
             .timer(TokioTimer::new())
@@ -224,16 +385,18 @@ impl<S: HttpService> Connection<S> {
             .keep_alive_interval(HTTP2_PING_INTERVAL)
             .keep_alive_timeout(HTTP2_PING_TIMEOUT);
         let service = self.service(Protocol::Http2, tls, tcp);
-        let connection = builder.serve_connection(TokioIo::new(io), service);
-        self.drive(connection, |connection| connection.graceful_shutdown()).await;
+        let connection = Gather::new(io)
+            .serve(self.activity.clone(), |io| builder.serve_connection(TokioIo::new(io), service));
+        self.drive(connection, |gathered| gathered.connection().graceful_shutdown()).await;
     }
 
     /// Runs a hyper connection by the clocks of this server.
-    async fn drive<C>(self, connection: C, mut goodbye: impl FnMut(Pin<&mut C>))
+    async fn drive<C, E>(self, connection: C, mut goodbye: impl FnMut(Pin<&mut C>))
     where
-        C: Future<Output = hyper::Result<()>>,
+        C: Future<Output = Result<(), E>>,
+        E: std::fmt::Display,
     {
-        let Self { dispatch, activity, mut drain, peer, .. } = self;
+        let Self { config, activity, mut drain, peer, .. } = self;
         let mut connection = pin!(connection);
         let mut leaving = false;
         let mut deadline = drain.clone();
@@ -258,15 +421,19 @@ impl<S: HttpService> Connection<S> {
                     activity.timed_out();
                     return;
                 }
-                due = activity.overdue(&dispatch.config), if !leaving => match due {
+                due = activity.overdue(&config), if !leaving => match due {
                     // A client that dribbles its head gets no answer: there is no request to answer.
                     Due::Head(_) | Due::Stalled => {
                         activity.timed_out();
                         return;
                     }
-                    Due::Idle(_) | Due::Nothing => {
+                    Due::Idle(_) | Due::Overloading | Due::Nothing => {
                         leaving = true;
-                        let by = Instant::now() + dispatch.config.write_timeout;
+                        let rest = match due {
+                            Due::Overloading => LAST_WORDS,
+                            _ => config.write_timeout,
+                        };
+                        let by = Instant::now() + rest;
                         patience.as_mut().reset(by.into());
                         goodbye(connection.as_mut());
                     }
@@ -284,7 +451,7 @@ impl<S: HttpService> Connection<S> {
     ) -> impl hyper::service::Service<
         Request<Incoming>,
         Response = http::Response<Tracked<Content<S::Content>>>,
-        Error = std::convert::Infallible,
+        Error = h2::Error,
         Future: 'static,
     > + 'static {
         let context = Arc::new(ConnectionContext {
@@ -296,22 +463,54 @@ impl<S: HttpService> Connection<S> {
             rtt: Rtt::Tcp(tcp),
         });
         let (dispatch, activity) = (self.dispatch.clone(), self.activity.clone());
+        let (pause, rate) = (self.config.body_idle_timeout, self.config.min_rate);
+        let peer = self.peer;
         service_fn(move |request: Request<Incoming>| {
             let busy = Busy::new(&activity);
             let context = RequestContext::new(context.clone(), Arc::default());
-            let pause = dispatch.config.body_idle_timeout;
-            let is_host_valid = host::is_valid(&request);
-            let request = request.map(|body| Body::incoming(body, pause, &dispatch.counters));
+            let refusal = message::refusal(&request);
+            let request = request.map(|body| Body::incoming(body, pause, rate, &dispatch.counters));
+            let limits = dispatch.limits.as_ref();
+            let place = limits.map(|limits| limits.stream(peer.ip(), Instant::now()));
+            let is_too_many = matches!(place, Some(None));
+            if is_too_many {
+                dispatch.overloaded(peer);
+                activity.overloads();
+            }
             let dispatch = dispatch.clone();
             async move {
-                let response = if is_host_valid {
-                    dispatch.answer(request, context).await
-                } else {
-                    dispatch.refuse(protocol, StatusCode::BAD_REQUEST)
+                if is_too_many {
+                    // On HTTP/1.1 the connection ends without an answer.
+                    return Err(h2::Reason::ENHANCE_YOUR_CALM.into());
+                }
+                let response = match refusal {
+                    None => dispatch.answer(request, context).await,
+                    Some(status) => dispatch.refuse(protocol, status),
                 };
-                Ok(response.map(|content| Tracked::new(content, busy)))
+                Ok(response.map(|content| Tracked::new(content, busy, place.flatten())))
             }
         })
+    }
+}
+
+/// Reads the header of the PROXY protocol, and puts back what came behind it.
+async fn read_header(io: &mut Io) -> std::io::Result<Option<SocketAddr>> {
+    use std::io::{
+        Error,
+        ErrorKind::{InvalidData, UnexpectedEof},
+    };
+    let mut seen = BytesMut::with_capacity(PROXY_HEADER);
+    loop {
+        let parsed =
+            proxy_protocol::parse(&seen).map_err(|error| Error::new(InvalidData, error))?;
+        if let Some(header) = parsed {
+            io.unread(seen.split_off(header.len).freeze());
+            return Ok(header.source);
+        }
+        let room = proxy_protocol::MAX_LEN.saturating_sub(seen.len());
+        if (&mut *io).take(room as u64).read_buf(&mut seen).await? == 0 {
+            return Err(UnexpectedEof.into());
+        }
     }
 }
 
@@ -345,7 +544,7 @@ fn facts(connection: &rustls::ServerConnection) -> TlsFacts {
     }
 }
 
-fn version_name(version: rustls::ProtocolVersion) -> &'static str {
+pub(crate) fn version_name(version: rustls::ProtocolVersion) -> &'static str {
     match version {
         rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3",
         rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2",
@@ -354,18 +553,34 @@ fn version_name(version: rustls::ProtocolVersion) -> &'static str {
 }
 
 /// Runs hyper's HTTP/2 streams on the worker's thread, so that they need not be `Send`.
+///
+/// Most are answered at the first attempt: that is made at once, and only those that have to wait become tasks. A panic
+/// ends what a task of its own would have ended.
 #[derive(Clone, Copy, Debug)]
 struct LocalExecutor;
 
-impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
     fn execute(&self, future: F) {
-        spawn_local(async move {
-            future.await;
-        });
+        let mut future = Box::pin(future);
+        // Whom it would wake does not matter: a task begins by polling.
+        let mut cx = Context::from_waker(Waker::noop());
+        let attempt = || future.as_mut().poll(&mut cx).is_pending();
+        match catch_unwind(AssertUnwindSafe(attempt)) {
+            Ok(true) => drop(spawn_local(future)),
+            Ok(false) => {
+                if catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
+                    tracing::error!("a request panicked when it was dropped");
+                }
+            }
+            Err(_) => tracing::error!("a request panicked"),
+        }
     }
 }
 
 type TcpHandle = std::sync::Weak<TcpStream>;
+
+/// What a header of the PROXY protocol takes, but for a rare one.
+const PROXY_HEADER: usize = 256;
 
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -374,6 +589,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Pause between two lines of the log about that.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
+
+/// For a connection that is closed against its will to say so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// hyper's own lower bound.
 const MIN_HTTP1_BUFFER: usize = 8192;

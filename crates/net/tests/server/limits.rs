@@ -207,6 +207,28 @@ fn client_that_takes_nothing_is_cut_off_on_http1() {
     });
 }
 
+/// The kernel says that it takes more when a third of its buffer is free, which may be long after the client took something.
+#[test]
+fn client_that_takes_little_is_not_cut_off_on_http1() {
+    run(async {
+        let config = Config { write_timeout: Duration::from_millis(300), ..Config::default() };
+        let world = World::with(config);
+        let mut stream = world.tls_with_buffer(b"http/1.1", 64 * 1024).await.unwrap();
+        let ask = b"GET /bytes/6000000 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(ask).await.unwrap();
+        let (mut received, mut piece) = (0, vec![0; 16 * 1024]);
+        loop {
+            match stream.read(&mut piece).await.expect("all of it") {
+                0 => break,
+                length => received += length,
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(received > 6_000_000, "{received} bytes");
+        assert_eq!(world.running.counters().timeouts, 0);
+    });
+}
+
 #[test]
 fn client_that_opens_no_window_is_cut_off_on_http2() {
     run(async {
@@ -237,6 +259,47 @@ fn client_that_opens_no_window_for_the_last_piece_is_cut_off_on_http2() {
     });
 }
 
+/// The body is one piece, which hyper has long before the client.
+#[test]
+fn large_piece_is_not_cut_while_its_client_takes_it() {
+    run(async {
+        let config = Config {
+            write_timeout: Duration::from_millis(700),
+            keep_alive_timeout: Duration::from_millis(100),
+            ..Config::default()
+        };
+        let world = World::with(config);
+        let pause = || tokio::time::sleep(Duration::from_millis(10));
+
+        let mut stream = world.tls(b"http/1.1").await.unwrap();
+        let ask = b"GET /whole/40000000 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(ask).await.unwrap();
+        let (mut received, mut pauses, mut piece) = (0, 0, vec![0; 256 * 1024]);
+        loop {
+            match stream.read(&mut piece).await.expect("all of it") {
+                0 => break,
+                length => received += length,
+            }
+            while pauses < received / piece.len() {
+                pause().await;
+                pauses += 1;
+            }
+        }
+        assert!(received > 40_000_000, "HTTP/1.1: {received} bytes");
+
+        let mut client = world.http2_with_window(64 * 1024).await;
+        let large = request("GET", world.address, "/whole/2000000", full(""));
+        let mut body = client.send_request(large).await.unwrap().into_body();
+        let mut received = 0;
+        while let Some(frame) = body.frame().await {
+            received += frame.unwrap().into_data().unwrap().len();
+            pause().await;
+        }
+        assert_eq!(received, 2_000_000, "HTTP/2");
+        assert_eq!(world.running.counters().timeouts, 0);
+    });
+}
+
 #[test]
 fn slow_answer_is_no_stall_of_the_client_on_http2() {
     run(async {
@@ -262,3 +325,48 @@ fn connection_above_the_limit_waits_for_another_to_end() {
         assert_eq!(third.unwrap().status(), 200);
     });
 }
+
+#[test]
+fn a_worker_that_is_behind_refuses_new_requests_until_it_has_caught_up() {
+    run(async {
+        let config = Config { max_lag: Some(Duration::from_millis(30)), ..Config::default() };
+        let world = World::with(config);
+        let ask = |path: &str| request("GET", world.address, path, full(""));
+        // Each keeps the worker for longer than it may be late.
+        let mut busy = Vec::new();
+        for _ in 0..4 {
+            let mut http1 = world.http1().await;
+            let block = ask("/block");
+            let (head, _) = block.into_parts();
+            busy.push(tokio::task::spawn_local(async move {
+                loop {
+                    let again = http::Request::from_parts(head.clone(), full(""));
+                    let response = http1.send_request(again).await.unwrap();
+                    let status = response.status();
+                    let later = response.headers().get("retry-after").cloned();
+                    response.into_body().collect().await.unwrap();
+                    if status != StatusCode::OK {
+                        break (status, later);
+                    }
+                    http1.ready().await.unwrap();
+                }
+            }));
+        }
+        for busy in busy {
+            let (status, later) = busy.await.unwrap();
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(later.unwrap(), "1");
+        }
+        assert!(world.running.counters().shed_requests >= 4);
+        // Nobody keeps it any more.
+        let client = world.http3().await;
+        loop {
+            match client.get("/").await.status() {
+                Some(StatusCode::SERVICE_UNAVAILABLE) => tokio::time::sleep(TICK).await,
+                status => break assert_eq!(status, Some(StatusCode::OK)),
+            }
+        }
+    });
+}
+
+const TICK: Duration = Duration::from_millis(5);

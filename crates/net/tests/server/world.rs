@@ -30,7 +30,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use sterna_net::{RequestContext, Running, Server, ServerTls, server::Config};
 use sterna_quic::{ClientConfig, Group, SocketOptions};
-use tokio::{net::TcpStream, task::LocalSet};
+use tokio::{io::AsyncWriteExt, net::TcpStream, task::LocalSet};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower::Service;
 
@@ -104,6 +104,17 @@ impl World {
         Self::serving(Config::default(), 1, true, Marks::default(), service)
     }
 
+    /// A server whose service lets clients take their time with what they send.
+    pub(crate) fn unhurried(config: Config) -> Self {
+        let marks = Marks::default();
+        let router = router(&marks);
+        let service = tower::service_fn(move |mut request: Request<sterna_net::Body>| {
+            request.body_mut().min_rate(None);
+            router.clone().call(request)
+        });
+        Self::serving(config, 1, true, marks, service)
+    }
+
     fn serving<S>(config: Config, workers: usize, tls: bool, marks: Marks, service: S) -> Self
     where
         S: Service<Request<sterna_net::Body>, Response = Response<Body>, Error = Infallible>
@@ -170,10 +181,33 @@ impl World {
     }
 
     pub(crate) async fn tls(&self, alpn: &'static [u8]) -> std::io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(self.address).await?;
+        self.tls_after(b"", alpn).await
+    }
+
+    /// TLS behind what is sent in the clear first.
+    pub(crate) async fn tls_after(
+        &self,
+        first: &[u8],
+        alpn: &'static [u8],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut stream = TcpStream::connect(self.address).await?;
+        stream.write_all(first).await?;
         let connector = TlsConnector::from(Arc::new(self.client_tls(&[alpn])));
         let name = ServerName::try_from("localhost").expect("a name");
         connector.connect(name, stream).await
+    }
+
+    /// With a receive buffer of so many bytes.
+    pub(crate) async fn tls_with_buffer(
+        &self,
+        alpn: &'static [u8],
+        buffer: u32,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(buffer)?;
+        let stream = socket.connect(self.address).await?;
+        let connector = TlsConnector::from(Arc::new(self.client_tls(&[alpn])));
+        connector.connect(ServerName::try_from("localhost").expect("a name"), stream).await
     }
 
     fn client_tls(&self, alpn: &[&[u8]]) -> rustls::ClientConfig {
@@ -242,6 +276,7 @@ fn router(marks: &Marks) -> Router {
         .route("/held", post(held))
         .route("/thread", post(on_another_thread))
         .route("/bytes/{n}", get(bytes))
+        .route("/whole/{n}", get(whole))
         .route("/trailers", get(trailers))
         .route("/early", get(early))
         .route("/panic", get(|| async { panic_now() }))
@@ -250,6 +285,7 @@ fn router(marks: &Marks) -> Router {
         .route("/short", get(short))
         .route("/slow/{ms}", get(slow))
         .route("/off-loaded", get(off_loaded))
+        .route("/block", get(block))
         .route("/never", any(never))
         .route("/ignore", post(|| async { "ignored" }))
         .route("/no-content", get(|| async { StatusCode::NO_CONTENT }))
@@ -331,6 +367,11 @@ async fn bytes(Extension(marks): Extension<Marks>, Path(len): Path<usize>) -> Bo
     Body::new(Pattern { offset: 0, len, produced: marks.produced })
 }
 
+/// In one piece.
+async fn whole(Path(len): Path<usize>) -> Vec<u8> {
+    pattern(len)
+}
+
 async fn trailers() -> Body {
     let mut trailers = HeaderMap::new();
     trailers.insert("x-count", HeaderValue::from_static("4"));
@@ -358,6 +399,12 @@ async fn short() -> Response<Body> {
 async fn slow(Path(ms): Path<u64>) -> &'static str {
     tokio::time::sleep(Duration::from_millis(ms)).await;
     "slow"
+}
+
+/// Blocks the worker, as nothing should.
+async fn block() -> &'static str {
+    std::thread::sleep(Duration::from_millis(60));
+    "blocked"
 }
 
 /// Blocks, but not the worker.

@@ -1,9 +1,10 @@
 //! One HTTP/3 connection of the server: [`Connection::run`] is a turn, from what arrived to what leaves.
 //!
-//! Its steps are the files of `connection/`: `receive` what arrived, `expire` what is late, `drain`, work on each
-//! `request`, its `response`, and `send` what the transport can use, in the order of priority. The rules of HTTP/3 are
+//! Its steps are the files of `connection/`: `receive` what arrived, `expire` what is late, `drain`, `admission` of what is
+//! new, work on each `request`, its `response`, and `send` what the transport can use, in the order of priority. The rules of HTTP/3 are
 //! `sterna_h3`'s.
 
+mod admission;
 mod drain;
 mod expire;
 mod receive;
@@ -11,31 +12,45 @@ mod request;
 mod response;
 mod send;
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rustc_hash::FxHashSet;
 use sterna_h3::StreamId;
 
 use self::drain::Drain;
-use super::{outgoing::Outgoing, schedule::Scheduler, stream::Streams, wake::ConnectionWake};
+use super::{schedule::Scheduler, stream::RequestStream};
 use crate::{
+    OpenConnection, Protocol,
     body::Budget,
     context::ConnectionContext,
+    h3::{outgoing::Outgoing, streams::Streams, wake::ConnectionWake},
+    limit::per_source::Held,
+    server::Config,
     service::{Dispatch, HttpService},
 };
 
 /// The state of one connection, owned by the QUIC endpoint that carries it.
 pub(crate) struct Connection<S: HttpService> {
     dispatch: Rc<Dispatch<S>>,
+    /// As it was when the connection opened.
+    config: Arc<Config>,
     local: SocketAddr,
     wake: Arc<ConnectionWake>,
     phase: Phase,
     /// What its requests share, from the handshake on.
     context: Option<Arc<ConnectionContext>>,
-    streams: Streams<S::Content>,
+    streams: Streams<RequestStream<S>>,
     scheduler: Scheduler,
     /// Our unidirectional streams: control, encoder, decoder.
     own: Vec<(StreamId, Outgoing)>,
+    /// Requests that have come and were not looked at, by their ids: their bytes wait with the transport.
+    waiting: VecDeque<(sterna_quic::StreamId, Option<Held>)>,
     /// Streams with something to read.
     readable: Vec<sterna_quic::StreamId>,
     /// Slots to look at: new requests, and what was woken.
@@ -50,7 +65,13 @@ pub(crate) struct Connection<S: HttpService> {
     budget: Budget,
     /// No later than the first time-out of a stream; looked at when it is over.
     deadline: Option<Instant>,
+    /// When it may give memory back, should it be idle then.
+    rest_at: Option<Instant>,
     drain: Drain,
+    /// Its place among the connections of its address.
+    place: Option<Held>,
+    /// The address that its requests count for.
+    client: IpAddr,
 }
 
 /// The life of the connection.
@@ -68,12 +89,14 @@ impl<S: HttpService> Connection<S> {
         dispatch: Rc<Dispatch<S>>,
         local: SocketAddr,
         wake: Arc<ConnectionWake>,
+        client: IpAddr,
     ) -> Self {
-        let config = &dispatch.config;
+        let config = dispatch.config();
         Self {
             stream_limit: config.quic.max_bidi_streams,
             answered: 0,
             budget: Budget::new(config.upload_buffer, config.upload_buffer_total),
+            config,
             dispatch,
             local,
             streams: Streams::new(wake.clone()),
@@ -82,11 +105,15 @@ impl<S: HttpService> Connection<S> {
             context: None,
             scheduler: Scheduler::default(),
             own: Vec::new(),
+            waiting: VecDeque::new(),
             readable: Vec::new(),
             ready: Vec::new(),
             unacknowledged: FxHashSet::default(),
             deadline: None,
+            rest_at: None,
             drain: Drain::Off,
+            place: None,
+            client,
         }
     }
 
@@ -104,8 +131,13 @@ impl<S: HttpService> Connection<S> {
         // A task that wakes another one of the connection should not cost a turn; one that wakes itself for ever may
         // not keep the worker either.
         for _ in 0..MAX_ROUNDS {
+            self.admit(quic, now);
             self.work(quic, now);
             self.send(quic, now);
+            // What was sent made room for more, as long as the transport takes it.
+            while self.admit(quic, now) {
+                self.send(quic, now);
+            }
             self.wake.take(&mut self.ready);
             if self.ready.is_empty() {
                 break;
@@ -120,6 +152,45 @@ impl<S: HttpService> Connection<S> {
         }
         self.finish_drain(quic, now);
         self.wake.leave();
+        if self.rest_at.is_some_and(|at| at <= now) {
+            // Not at once: a client whose requests are answered often has the next one soon.
+            self.rest_at = (!self.is_idle()).then(|| now + REST_AFTER);
+            if self.rest_at.is_none() {
+                self.rest(quic);
+            }
+        }
+    }
+
+    /// Gives back memory that only a busy connection needs: most are idle most of the time.
+    fn rest(&mut self, quic: &mut sterna_quic::Connection) {
+        if let Phase::Open(http) = &mut self.phase {
+            http.rest();
+        }
+        self.streams.rest();
+        self.waiting.shrink_to_fit();
+        self.scheduler.rest();
+        quic.rest();
+        self.ready.shrink_to_fit();
+        self.readable.shrink_to_fit();
+        self.unacknowledged.shrink_to_fit();
+    }
+
+    /// For whoever asks what is going on.
+    pub(crate) fn describe(&self, quic: &sterna_quic::Connection, worker: usize) -> OpenConnection {
+        let stats = quic.stats();
+        OpenConnection {
+            worker,
+            protocol: matches!(self.phase, Phase::Open(_)).then_some(Protocol::Http3),
+            peer: quic.remote_address(),
+            local: self.local,
+            requests: self.streams.len(),
+            rtt: Some(stats.rtt),
+            age: None,
+            sent_bytes: Some(stats.sent_bytes),
+            received_bytes: Some(stats.received_bytes),
+            sent_packets: Some(stats.sent_packets),
+            lost_packets: Some(stats.lost_packets),
+        }
     }
 
     /// When `run` wants to be called at the latest.
@@ -127,7 +198,7 @@ impl<S: HttpService> Connection<S> {
         match self.phase {
             Phase::Closed => None,
             Phase::Opening | Phase::Open(_) => {
-                self.deadline.into_iter().chain(self.drain_timeout()).min()
+                [self.deadline, self.rest_at, self.drain_timeout()].into_iter().flatten().min()
             }
         }
     }
@@ -135,7 +206,9 @@ impl<S: HttpService> Connection<S> {
     /// The connection is gone: nobody waits for anything.
     pub(super) fn lost(&mut self) {
         self.phase = Phase::Closed;
+        self.place = None;
         self.own.clear();
+        self.waiting.clear();
         for (_, stream) in self.streams.iter_mut() {
             stream.lose();
         }
@@ -157,13 +230,8 @@ impl<S: HttpService> Connection<S> {
     }
 }
 
-fn h3_id(id: sterna_quic::StreamId) -> StreamId {
-    StreamId(id.0)
-}
-
-fn quic_id(id: StreamId) -> sterna_quic::StreamId {
-    sterna_quic::StreamId(id.0)
-}
+/// How long a connection keeps its memory without a request.
+const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// Rounds of polling within one turn.
 const MAX_ROUNDS: usize = 4;

@@ -2,6 +2,9 @@
 //!
 //! Lower urgency numbers go first, strictly. Within one urgency, responses that are not incremental go one after the
 //! other in the order of their streams, incremental ones share; the two kinds take turns, so that neither starves.
+//!
+//! To share is to be served in turns, whenever a stream comes back into line: where the client's credit for the whole
+//! connection is scarce, all wait for it, and the transport names them in an order of its own when some has come.
 
 use std::collections::VecDeque;
 
@@ -12,17 +15,22 @@ use sterna_h3::{Priority, StreamId};
 pub(super) struct Entry {
     pub(super) slot: usize,
     pub(super) id: StreamId,
+    /// Its last [`Scheduler::turn`].
+    pub(super) served: u64,
 }
 
 /// The streams that have something to send and are not blocked. Each is in line once: the caller keeps the flag.
 #[derive(Debug, Default)]
 pub(super) struct Scheduler {
-    lines: [Line; URGENCIES],
+    /// By urgency, those that were ever used: nearly always one.
+    lines: Vec<Line>,
     len: usize,
+    turn: u64,
 }
 
 #[derive(Debug, Default)]
 struct Line {
+    urgency: u8,
     ordered: VecDeque<Entry>,
     shared: VecDeque<Entry>,
     shared_next: bool,
@@ -32,24 +40,57 @@ impl Scheduler {
     /// Puts a stream in line.
     pub(super) fn insert(&mut self, entry: Entry, priority: Priority) {
         self.len += 1;
-        let line = &mut self.lines[urgency(priority)];
-        if priority.incremental {
-            line.shared.push_back(entry);
-            return;
+        let line = self.line(priority);
+        let is_before = |other: &Entry| match priority.incremental {
+            true => other.served <= entry.served,
+            false => other.id <= entry.id,
+        };
+        let queue = if priority.incremental { &mut line.shared } else { &mut line.ordered };
+        // Requests come in order, and who was served last comes back last, nearly always: at the end of the line.
+        match queue.back().is_none_or(is_before) {
+            true => queue.push_back(entry),
+            false => queue.insert(queue.partition_point(is_before), entry),
         }
-        // Requests come in order nearly always, then this is the end of the line at once.
-        let behind = line.ordered.iter().rev().take_while(|other| other.id > entry.id).count();
-        line.ordered.insert(line.ordered.len() - behind, entry);
+    }
+
+    /// For a stream that was just served, or that is new: behind all that were served before.
+    pub(super) fn turn(&mut self) -> u64 {
+        self.turn += 1;
+        self.turn
     }
 
     /// Takes a stream out of line, when its priority changes.
     pub(super) fn remove(&mut self, id: StreamId, priority: Priority) {
-        let line = &mut self.lines[urgency(priority)];
+        let line = self.line(priority);
         let queue = if priority.incremental { &mut line.shared } else { &mut line.ordered };
         if let Some(position) = queue.iter().position(|entry| entry.id == id) {
             queue.remove(position);
             self.len -= 1;
         }
+    }
+
+    /// Gives back what only streams in line need.
+    pub(super) fn rest(&mut self) {
+        if self.len == 0 {
+            self.lines = Vec::new();
+        }
+    }
+
+    /// Streams in line.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The line of an urgency, new where there is none yet.
+    fn line(&mut self, priority: Priority) -> &mut Line {
+        let urgency = priority.urgency.min(LEAST_URGENT);
+        let position = self.lines.iter().position(|line| line.urgency >= urgency);
+        let position = position.unwrap_or(self.lines.len());
+        if self.lines.get(position).is_none_or(|line| line.urgency != urgency) {
+            self.lines.reserve_exact(1);
+            self.lines.insert(position, Line { urgency, ..Line::default() });
+        }
+        &mut self.lines[position]
     }
 
     /// Takes the next stream to serve out of line.
@@ -72,12 +113,8 @@ impl Line {
     }
 }
 
-fn urgency(priority: Priority) -> usize {
-    usize::from(priority.urgency).min(URGENCIES - 1)
-}
-
 /// RFC 9218 §4.1.
-const URGENCIES: usize = 8;
+const LEAST_URGENT: u8 = 7;
 
 #[cfg(test)]
 mod tests {
@@ -90,13 +127,15 @@ mod tests {
     fn play(streams: &[(u64, Priority)], turns: usize) -> Vec<u64> {
         let mut scheduler = Scheduler::default();
         for &(id, priority) in streams {
-            scheduler.insert(Entry { slot: 0, id: StreamId(id) }, priority);
+            let served = scheduler.turn();
+            scheduler.insert(Entry { slot: 0, id: StreamId(id), served }, priority);
         }
         (0..turns)
             .map(|_| {
                 let entry = scheduler.next().expect("always has more");
                 let (_, priority) = streams.iter().find(|(id, _)| *id == entry.id.0).unwrap();
-                scheduler.insert(entry, *priority);
+                let served = scheduler.turn();
+                scheduler.insert(Entry { served, ..entry }, *priority);
                 entry.id.0
             })
             .collect()
@@ -120,6 +159,18 @@ mod tests {
 
     // req: 9218-10-schedule
     #[test]
+    fn incremental_streams_that_come_back_in_any_order_go_by_when_they_were_served() {
+        let mut scheduler = Scheduler::default();
+        for (id, served) in [(0, 3), (8, 1), (4, 2), (12, 3)] {
+            scheduler.insert(Entry { slot: 0, id: StreamId(id), served }, SHARED);
+        }
+        let order: Vec<u64> =
+            std::iter::from_fn(|| scheduler.next()).map(|entry| entry.id.0).collect();
+        assert_eq!(order, [8, 4, 0, 12]);
+    }
+
+    // req: 9218-10-schedule
+    #[test]
     fn ordered_and_incremental_streams_of_one_urgency_alternate() {
         assert_eq!(
             play(&[(0, ORDERED), (4, SHARED), (8, SHARED), (12, ORDERED)], 6),
@@ -134,12 +185,29 @@ mod tests {
     }
 
     #[test]
+    fn a_scheduler_at_rest_keeps_nothing_and_serves_as_before() {
+        let mut scheduler = Scheduler::default();
+        let entry = |id| Entry { slot: 0, id: StreamId(id), served: 0 };
+        let priority = |urgency| Priority { urgency, incremental: false };
+        for round in 0..2 {
+            for urgency in [5, 0, 7, 3] {
+                scheduler.insert(entry(urgency.into()), priority(urgency));
+            }
+            let order: Vec<u64> = std::iter::from_fn(|| scheduler.next()).map(|e| e.id.0).collect();
+            assert_eq!(order, [0, 3, 5, 7], "in round {round}");
+            scheduler.rest();
+            assert_eq!(scheduler.lines.capacity(), 0);
+        }
+    }
+
+    #[test]
     fn removed_stream_is_not_served() {
         let mut scheduler = Scheduler::default();
-        scheduler.insert(Entry { slot: 0, id: StreamId(0) }, ORDERED);
-        scheduler.insert(Entry { slot: 1, id: StreamId(4) }, SHARED);
+        let other = Entry { slot: 1, id: StreamId(4), served: 0 };
+        scheduler.insert(Entry { slot: 0, id: StreamId(0), served: 0 }, ORDERED);
+        scheduler.insert(other, SHARED);
         scheduler.remove(StreamId(0), ORDERED);
-        assert_eq!(scheduler.next(), Some(Entry { slot: 1, id: StreamId(4) }));
+        assert_eq!(scheduler.next(), Some(other));
         assert_eq!(scheduler.next(), None);
     }
 }

@@ -1,29 +1,36 @@
 //! One request stream: how far its request has come, and how far its response.
 
-use std::{pin::Pin, sync::Arc, task::Waker, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use http::Response;
-use rustc_hash::FxHashMap;
-use slab::Slab;
 use sterna_h3::{Priority, StreamId};
 
-use super::{
-    outgoing::Outgoing,
-    wake::{ConnectionWake, SlotWaker},
+use crate::{
+    body::Upload,
+    content::Content,
+    context::RequestState,
+    counters::WorkerCounters,
+    h3::outgoing::Outgoing,
+    limit::{MinRate, patience::Patience, per_source::Held},
+    service::{Answer, HttpService},
 };
-use crate::{body::Upload, content::Content, context::RequestState, counters::WorkerCounters};
 
 /// The state of one request stream.
-pub(super) struct RequestStream<B> {
+pub(super) struct RequestStream<S: HttpService> {
     pub(super) id: StreamId,
-    pub(super) exchange: Exchange<B>,
+    pub(super) exchange: Exchange<S>,
     pub(super) receiving: Receiving,
     pub(super) upload: Option<Arc<Upload>>,
+    /// Until the response's head is sent.
     pub(super) state: Option<Arc<RequestState>>,
     pub(super) outgoing: Outgoing,
     pub(super) priority: Priority,
     /// In the scheduler's line.
     pub(super) in_line: bool,
+    /// When it was served last, by the scheduler's count of turns; 0 when it was never in line.
+    pub(super) served: u64,
     /// The response body may have a frame: it was woken, or never asked.
     pub(super) producing: bool,
     pub(super) is_head: bool,
@@ -32,22 +39,26 @@ pub(super) struct RequestStream<B> {
     pub(super) incomplete: bool,
     /// When the request's head, or the next piece of its body, is late.
     pub(super) receive_by: Option<Instant>,
+    /// The least rate of its content.
+    rate: Option<MinRate>,
+    /// With a client that sends content, but hardly; and with one that takes the response so.
+    sending: Option<Box<Patience>>,
+    taking: Option<Box<Patience>>,
+    /// Its place among the requests of its address.
+    _place: Option<Held>,
 }
 
 /// What is being done for a request.
-pub(super) enum Exchange<B> {
+pub(super) enum Exchange<S: HttpService> {
     /// Its head has not arrived.
     Head,
     /// The service works on it.
-    Service(Answer<B>),
+    Service(Answer<S>),
     /// The response's head was sent, its content is under way.
-    Content(Content<B>),
+    Content(Content<S::Content>),
     /// The response was given to the transport's queue, or the request was given up.
     Over,
 }
-
-/// The service's future, with its request.
-pub(super) type Answer<B> = Pin<Box<dyn Future<Output = Response<Content<B>>>>>;
 
 /// The receive side of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +71,7 @@ pub(super) enum Receiving {
     Over,
 }
 
-impl<B> RequestStream<B> {
+impl<S: HttpService> RequestStream<S> {
     pub(super) fn new(id: StreamId, counters: Arc<WorkerCounters>, receive_by: Instant) -> Self {
         Self {
             id,
@@ -71,12 +82,83 @@ impl<B> RequestStream<B> {
             outgoing: Outgoing::new(counters),
             priority: Priority::default(),
             in_line: false,
+            served: 0,
             producing: false,
             is_head: false,
             expects_continue: false,
             incomplete: false,
             receive_by: Some(receive_by),
+            rate: None,
+            sending: None,
+            taking: None,
+            _place: None,
         }
+    }
+
+    /// The same, as far as its client is limited.
+    pub(super) fn limited(mut self, place: Option<Held>, rate: Option<MinRate>) -> Self {
+        (self._place, self.rate) = (place, rate);
+        self
+    }
+
+    /// Another least rate of its content.
+    pub(super) fn hold_to(&mut self, rate: Option<MinRate>, now: Instant, pause: Duration) {
+        (self.rate, self.sending) = (rate, None);
+        if self.receive_by.is_some() {
+            self.expect_content(0, now, pause);
+        }
+    }
+
+    /// Content came, or may come from now on: when the next of it is late.
+    pub(super) fn expect_content(&mut self, came: usize, now: Instant, pause: Duration) -> Instant {
+        let by = now + pause;
+        let by = self.rate.map_or(by, |rate| {
+            let patience = self.sending.get_or_insert_with(|| Box::new(Patience::new(rate)));
+            patience.moved(came, now);
+            patience.wait(now);
+            patience.deadline().map_or(by, |deadline| deadline.min(by))
+        });
+        self.receive_by = Some(by);
+        by
+    }
+
+    /// Nothing of it is expected for now.
+    pub(super) fn rest(&mut self) {
+        self.receive_by = None;
+        if let Some(patience) = &mut self.sending {
+            patience.rest();
+        }
+    }
+
+    /// Whether its content comes slower than it must.
+    pub(super) fn sends_slowly(&self, now: Instant) -> bool {
+        is_over(self.sending.as_deref(), now)
+    }
+
+    /// The transport took so much of the response.
+    pub(super) fn taken(&mut self, bytes: usize, now: Instant) {
+        if let Some(patience) = &mut self.taking {
+            patience.moved(bytes, now);
+        }
+    }
+
+    /// The transport takes no more of the response: when the client is late with taking some.
+    pub(super) fn blocked(&mut self, rate: Option<MinRate>, now: Instant) {
+        if let Some(rate) = rate {
+            self.taking.get_or_insert_with(|| Box::new(Patience::new(rate))).wait(now);
+        }
+    }
+
+    /// When the client is late with taking some of the response.
+    pub(super) fn write_by(&self, write_timeout: Duration) -> Option<Instant> {
+        let by = self.outgoing.blocked_since()? + write_timeout;
+        let slow_by = self.taking.as_ref().and_then(|patience| patience.deadline());
+        Some(slow_by.map_or(by, |slow_by| slow_by.min(by)))
+    }
+
+    /// Whether the response is taken slower than it must be.
+    pub(super) fn takes_slowly(&self, now: Instant) -> bool {
+        is_over(self.taking.as_deref(), now)
     }
 
     /// Nothing more is read: it is at its end, reset, or stopped by us.
@@ -96,75 +178,6 @@ impl<B> RequestStream<B> {
     }
 }
 
-/// The request streams of one connection, by slot and by id.
-pub(super) struct Streams<B> {
-    slots: Slab<RequestStream<B>>,
-    by_id: FxHashMap<StreamId, usize>,
-    /// One for each slot that was ever used: bounded by the streams that the client may have open.
-    wakers: Vec<(Arc<SlotWaker>, Waker)>,
-    connection: Arc<ConnectionWake>,
-}
-
-impl<B> Streams<B> {
-    pub(super) fn new(connection: Arc<ConnectionWake>) -> Self {
-        Self { slots: Slab::new(), by_id: FxHashMap::default(), wakers: Vec::new(), connection }
-    }
-
-    pub(super) fn insert(&mut self, stream: RequestStream<B>) -> usize {
-        let id = stream.id;
-        let slot = self.slots.insert(stream);
-        while self.wakers.len() <= slot {
-            let waker = Arc::new(SlotWaker::new(self.connection.clone(), self.wakers.len()));
-            self.wakers.push((waker.clone(), Waker::from(waker)));
-        }
-        self.by_id.insert(id, slot);
-        slot
-    }
-
-    pub(super) fn remove(&mut self, slot: usize) {
-        if let Some(stream) = self.slots.try_remove(slot) {
-            self.by_id.remove(&stream.id);
-        }
-    }
-
-    pub(super) fn slot(&self, id: StreamId) -> Option<usize> {
-        self.by_id.get(&id).copied()
-    }
-
-    pub(super) fn get_mut(&mut self, slot: usize) -> Option<&mut RequestStream<B>> {
-        self.slots.get_mut(slot)
-    }
-
-    /// The stream and the waker of its slot.
-    pub(super) fn with_waker(&mut self, slot: usize) -> Option<(&mut RequestStream<B>, &Waker)> {
-        Some((self.slots.get_mut(slot)?, &self.wakers.get(slot)?.1))
-    }
-
-    pub(super) fn waker(&self, slot: usize) -> Option<&Waker> {
-        self.wakers.get(slot).map(|(_, waker)| waker)
-    }
-
-    /// The slot was taken from the list of the woken.
-    pub(super) fn rearm(&self, slot: usize) {
-        if let Some((waker, _)) = self.wakers.get(slot) {
-            waker.rearm();
-        }
-    }
-
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut RequestStream<B>)> {
-        self.slots.iter_mut()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.slots.clear();
-        self.by_id.clear();
-    }
+fn is_over(patience: Option<&Patience>, now: Instant) -> bool {
+    patience.and_then(Patience::deadline).is_some_and(|deadline| deadline <= now)
 }

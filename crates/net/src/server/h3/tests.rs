@@ -1,8 +1,7 @@
 //! HTTP/3 on the simulated network: real endpoints, a virtual clock, loss and reordering by a seed.
 
 use std::{
-    cell::RefCell, convert::Infallible, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc, task::Poll,
-    time::Duration,
+    convert::Infallible, net::SocketAddr, pin::Pin, rc::Rc, sync::Arc, task::Poll, time::Duration,
 };
 
 use bytes::Bytes;
@@ -52,14 +51,9 @@ impl<S: HttpService> World<S> {
             transport: config.quic.clone(),
         };
         let counters: Arc<crate::counters::WorkerCounters> = Arc::default();
-        let dispatch = Rc::new(Dispatch {
-            service,
-            config: Arc::new(config),
-            counters: counters.clone(),
-            alt_svc: None,
-            worker: 0,
-            date: RefCell::default(),
-        });
+        let limits = crate::limit::per_source::PerSource::new(&config);
+        let dispatch = Dispatch::new(service, Arc::new(config), counters.clone(), None, 0);
+        let dispatch = Rc::new(dispatch.limited(limits, None));
         let draining = Draining::default();
         let local = SocketAddr::from(([192, 0, 2, 1], 443));
         let app = H3Application::new(dispatch, local, draining.clone());
@@ -160,6 +154,24 @@ fn download_goes_on_after_the_client_moved_and_its_address_is_told() {
     assert!(exchange.finished && exchange.body == pattern(2_000_000));
     let ticket = world.client.start_get("/peer");
     assert_eq!(world.over(ticket).text(), moved.to_string());
+}
+
+#[test]
+fn an_address_that_a_client_only_claims_is_not_told() {
+    let mut world = World::new(3, Link::default(), Config::default(), service());
+    let ticket = world.client.start_get("/peer");
+    let own = world.over(ticket).text().to_owned();
+    let victim = SocketAddr::from(([10, 6, 6, 6], 666));
+    for turn in 0..3 {
+        // The request itself comes from there, as a datagram with a forged source.
+        world.network.claim(0, Some(victim));
+        let ticket = world.client.start_get("/peer");
+        world.network.run_for(Duration::from_millis(15 + 200 * turn));
+        world.network.claim(0, None);
+        assert_eq!(world.over(ticket).text(), own, "turn {turn}");
+    }
+    let ticket = world.client.start_get("/peer");
+    assert_eq!(world.over(ticket).text(), own);
 }
 
 #[test]
@@ -314,6 +326,62 @@ fn stream_limit_doubles_for_a_client_whose_requests_were_answered() {
     // The engine tells of freed streams in batches, so that some of the 200 are not announced yet.
     let active = world.counters().active_requests;
     assert!((150..=200).contains(&active), "{active}");
+}
+
+/// A client that asks for a thousand things at once, of which the network takes a few dozen in the first round trips.
+fn thousand(drained: bool) -> (World<impl HttpService>, Vec<Ticket>) {
+    let mut config = Config::default();
+    config.quic.max_bidi_streams = 2000;
+    let mut world = World::new(1, Link::default(), config, service());
+    let tickets: Vec<_> = (0..1000).map(|_| world.client.start_get("/bytes/20000")).collect();
+    world.until(|client| client.shared().exchanges.iter().any(Exchange::is_over));
+    if drained {
+        world.draining.begin(world.network.now() + Duration::from_secs(300));
+    }
+    (world, tickets)
+}
+
+#[test]
+fn requests_whose_responses_the_network_cannot_take_are_not_looked_at_before_it_can() {
+    let (mut world, tickets) = thousand(false);
+    let counters = world.counters();
+    let looked_at = counters.http3_requests;
+    assert!((128..=400).contains(&looked_at), "{looked_at} of 1,000 that have come");
+    assert!(counters.active_requests <= 128 + 10, "{} at once", counters.active_requests);
+    for ticket in tickets {
+        let exchange = world.over(ticket);
+        assert!(exchange.finished && exchange.body == pattern(20_000), "{ticket}");
+    }
+    assert_eq!(world.counters().http3_requests, 1000);
+}
+
+#[test]
+fn request_that_is_cancelled_before_it_was_looked_at_never_is_and_the_others_are() {
+    let (mut world, tickets) = thousand(false);
+    let (last, others) = tickets.split_last().unwrap();
+    world.client.act(Action::Cancel { ticket: *last, code: 0x10c });
+    for ticket in others {
+        assert!(world.over(*ticket).finished, "{ticket}");
+    }
+    world.network.run_for(Duration::from_secs(1));
+    let counters = world.counters();
+    assert_eq!((counters.http3_requests, counters.active_requests), (999, 0));
+    assert_eq!(counters.timeouts, 0, "nobody waited for its head");
+    let begun = world.network.now();
+    world.draining.begin(begun + Duration::from_secs(60));
+    world.until(|client| client.shared().closed.is_some());
+    let waited = world.network.now() - begun;
+    assert!(waited < Duration::from_secs(30), "something was left of it for {waited:?}");
+}
+
+#[test]
+fn drain_answers_all_that_has_come() {
+    let (mut world, tickets) = thousand(true);
+    for ticket in tickets {
+        assert!(world.over(ticket).finished, "{ticket}");
+    }
+    world.until(|client| client.shared().closed.is_some());
+    assert_eq!(world.counters().http3_requests, 1000);
 }
 
 /// What a client and the network may do at any moment.

@@ -7,6 +7,9 @@ use http::{HeaderValue, Request, Version, header::HOST, uri::Authority};
 
 /// Whether the request names its host as its version demands.
 pub(super) fn is_valid<B>(request: &Request<B>) -> bool {
+    if request.uri().authority().is_some_and(|authority| !is_place(authority)) {
+        return false;
+    }
     let mut fields = request.headers().get_all(HOST).iter();
     let (field, another) = (fields.next(), fields.next());
     let Some(field) = field else {
@@ -28,9 +31,12 @@ pub(super) fn is_valid<B>(request: &Request<B>) -> bool {
     }
 }
 
-/// A host and, if any, a port; no user.
 fn is_host(field: &HeaderValue) -> bool {
-    let Ok(authority) = Authority::try_from(field.as_bytes()) else { return false };
+    Authority::try_from(field.as_bytes()).is_ok_and(|authority| is_place(&authority))
+}
+
+/// A host and, if any, a port; no user.
+fn is_place(authority: &Authority) -> bool {
     let host = authority.host();
     // The parser takes any characters between the last colon and the end for a port.
     let port = authority.as_str().get(host.len()..).unwrap_or_default();
@@ -64,6 +70,15 @@ mod tests {
         }
         for host in ["", "a b", "a/b", "me@a", "a:port", "a:65536", ":443", "a#", "[::1"] {
             assert!(!verdict(Version::HTTP_11, "/", &[host]), "{host}");
+        }
+    }
+
+    #[test]
+    fn target_names_a_host_and_a_port_alone() {
+        for authority in ["me@a", "a:port", "a:65536"] {
+            let uri = format!("https://{authority}/");
+            assert!(!verdict(Version::HTTP_2, &uri, &[]), "{uri}");
+            assert!(!verdict(Version::HTTP_11, &uri, &["a"]), "{uri}");
         }
     }
 

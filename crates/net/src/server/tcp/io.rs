@@ -1,10 +1,10 @@
-//! A TCP stream that can be asked about, and that does not wait for ever for a client that reads nothing.
+//! A TCP stream that can be asked about. What it sends goes through its [`Outbox`].
 //!
 //! The stream is shared: requests keep a weak handle to read its round-trip time. All reading and writing goes
 //! through this type.
 
 use std::{
-    io,
+    io::{self, IoSlice, Read as _},
     pin::Pin,
     rc::Rc,
     sync::{Arc, Weak},
@@ -14,12 +14,11 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
-    time::{Instant, Sleep},
 };
 
-use super::activity::Activity;
+use super::{activity::Activity, outbox::Outbox};
 
 /// One TCP connection's bytes.
 pub(super) struct Io {
@@ -27,23 +26,14 @@ pub(super) struct Io {
     activity: Rc<Activity>,
     /// Read already, to be read again.
     prefix: Bytes,
-    /// Longest time in which the client takes nothing of what waits.
-    patience: Duration,
-    /// Runs while the kernel takes no more.
-    stall: Option<Pin<Box<Sleep>>>,
-    stalled: bool,
+    outbox: Outbox,
 }
 
 impl Io {
     pub(super) fn new(stream: TcpStream, activity: Rc<Activity>, patience: Duration) -> Self {
-        Self {
-            stream: Arc::new(stream),
-            activity,
-            prefix: Bytes::new(),
-            patience,
-            stall: None,
-            stalled: false,
-        }
+        let stream = Arc::new(stream);
+        let outbox = Outbox::new(stream.clone(), activity.clone(), patience);
+        Self { stream, activity, prefix: Bytes::new(), outbox }
     }
 
     /// For questions while the connection lives.
@@ -51,42 +41,28 @@ impl Io {
         Arc::downgrade(&self.stream)
     }
 
-    /// Puts back what was read too early.
+    /// Puts back what was read too early, in front of what was put back before.
     pub(super) fn unread(&mut self, bytes: Bytes) {
-        self.prefix = bytes;
+        self.prefix = match self.prefix.is_empty() {
+            true => bytes,
+            false => [bytes, std::mem::take(&mut self.prefix)].concat().into(),
+        };
     }
 
-    /// Waits until the kernel takes more, but not for longer than the patience.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.stream.poll_write_ready(cx)?.is_ready() {
-            return Poll::Ready(Ok(()));
-        }
-        let deadline = Instant::now() + self.patience;
-        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if !self.stalled {
-            self.stalled = true;
-            stall.as_mut().reset(deadline);
-        }
-        ready!(stall.as_mut().poll(cx));
-        self.activity.timed_out();
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-
-    fn poll_write_with(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.poll_room(cx))?;
-            match write(&self.stream) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => {
-                    self.stalled = false;
-                    return Poll::Ready(result);
-                }
+    /// Reads once; `WouldBlock` when there is nothing.
+    ///
+    /// A read that leaves room has emptied the socket: saying so spares the system call that would find it empty.
+    fn read(&self, space: &mut [u8]) -> io::Result<usize> {
+        let mut emptied_by = None;
+        let outcome = self.stream.try_io(Interest::READABLE, || {
+            let length = (&*socket2::SockRef::from(&*self.stream)).read(space)?;
+            if length == 0 || length == space.len() {
+                return Ok(length);
             }
-        }
+            emptied_by = Some(length);
+            Err(io::ErrorKind::WouldBlock.into())
+        });
+        emptied_by.map_or(outcome, Ok)
     }
 }
 
@@ -103,7 +79,7 @@ impl AsyncRead for Io {
         }
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read(buf.initialize_unfilled()) {
+            match self.read(buf.initialize_unfilled()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(len) => {
@@ -122,15 +98,15 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |stream| stream.try_write(data))
+        self.outbox.poll_write(cx, &[IoSlice::new(data)])
     }
 
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        data: &[io::IoSlice<'_>],
+        data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |stream| stream.try_write_vectored(data))
+        self.outbox.poll_write(cx, data)
     }
 
     fn is_write_vectored(&self) -> bool {

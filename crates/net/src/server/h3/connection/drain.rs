@@ -65,8 +65,8 @@ impl<S: HttpService> Connection<S> {
     }
 
     /// Every response has been given, and has arrived.
-    fn is_idle(&self) -> bool {
-        self.streams.is_empty() && self.unacknowledged.is_empty()
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.streams.is_empty() && self.unacknowledged.is_empty()
     }
 
     /// Closes a drained connection when every response has arrived, or at the deadline.

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use sterna_h3::Code;
 
-use super::{super::stream::Exchange, Connection, quic_id};
-use crate::{body, service::HttpService};
+use super::{super::stream::Exchange, Connection};
+use crate::{body, h3::quic_id, service::HttpService};
 
 impl<S: HttpService> Connection<S> {
     /// Time-outs of streams: late heads, silent bodies, readers that take nothing.
@@ -16,11 +16,11 @@ impl<S: HttpService> Connection<S> {
         if self.deadline.is_none_or(|deadline| deadline > now) {
             return;
         }
-        let write_timeout = self.dispatch.config.write_timeout;
+        let write_timeout = self.config.write_timeout;
         let mut late = Vec::new();
         let mut next: Option<Instant> = None;
         for (slot, stream) in self.streams.iter_mut() {
-            let write_by = stream.outgoing.blocked_since().map(|since| since + write_timeout);
+            let write_by = stream.write_by(write_timeout);
             for at in [stream.receive_by, write_by].into_iter().flatten() {
                 if at <= now {
                     late.push(slot);
@@ -37,11 +37,13 @@ impl<S: HttpService> Connection<S> {
 
     /// A time-out of this stream is over.
     fn late(&mut self, quic: &mut sterna_quic::Connection, slot: usize, now: Instant) {
-        let config = self.dispatch.config.clone();
+        let config = self.config.clone();
         let Some(stream) = self.streams.get_mut(slot) else { return };
-        let stalled = stream.outgoing.blocked_since();
-        if stalled.is_some_and(|since| since + config.write_timeout <= now) {
+        let write_by = stream.write_by(config.write_timeout);
+        if write_by.is_some_and(|by| by <= now) {
             self.dispatch.counters.timeouts.increment();
+            let is_slow = stream.takes_slowly(now);
+            self.dispatch.counters.slow_clients.add(is_slow.into());
             self.abort(slot, Code::RequestCancelled);
         } else if matches!(stream.exchange, Exchange::Head) {
             self.dispatch.counters.timeouts.increment();
@@ -57,12 +59,15 @@ impl<S: HttpService> Connection<S> {
             self.retire(slot);
         } else if let Some(upload) = stream.upload.clone() {
             let waited_for = upload.is_starving();
-            let by = now + config.body_idle_timeout;
-            stream.receive_by = (!waited_for).then_some(by);
             if waited_for {
+                let is_slow = stream.sends_slowly(now);
+                stream.receive_by = None;
+                self.dispatch.counters.slow_clients.add(is_slow.into());
                 self.dispatch.counters.timeouts.increment();
                 upload.fail(body::Error::TimedOut);
             } else {
+                stream.rest();
+                let by = stream.expect_content(0, now, config.body_idle_timeout);
                 self.remind(by);
             }
         }

@@ -1,6 +1,7 @@
 //! From the transport to HTTP/3: events first, then the data of every stream that has some.
 
 use std::{
+    ops::ControlFlow,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -10,18 +11,13 @@ use std::{
 
 use bytes::Bytes;
 use sterna_h3::{Code, Error, Role, StreamId};
-use sterna_quic::{Dir, Event, Read};
+use sterna_quic::{Dir, Event, ReadEnd};
 
-use super::{
-    super::{
-        outgoing::Outgoing,
-        stream::{Receiving, RequestStream},
-    },
-    Connection, Phase, h3_id,
-};
+use super::{super::stream::Receiving, Connection, Phase};
 use crate::{
     Protocol, TlsFacts,
     context::{ConnectionContext, Rtt, lock},
+    h3::{READ_CHUNK, h3_id, outgoing::Outgoing},
     service::HttpService,
 };
 
@@ -32,12 +28,14 @@ impl<S: HttpService> Connection<S> {
             match event {
                 Event::Connected => self.open(quic),
                 Event::Opened(id) => self.opened(quic, id, now),
+                Event::Readable(id) if self.is_waiting(id) => {}
                 Event::Readable(id) => self.readable.push(id),
                 Event::Writable(id) => self.writable(h3_id(id)),
                 Event::Finished(id) => {
                     self.unacknowledged.remove(&h3_id(id));
                 }
                 Event::Stopped(id, code) => {
+                    self.withdraw(id, now);
                     self.unacknowledged.remove(&h3_id(id));
                     if let Phase::Open(http) = &mut self.phase {
                         // Its error is in the commands, as a close.
@@ -51,9 +49,10 @@ impl<S: HttpService> Connection<S> {
                         self.take_events(now);
                     }
                 }
-                Event::Migrated { to, .. } => {
+                // Not when it moves: until it has answered there, an address is a claim.
+                Event::PathValidated { address } => {
                     if let Some(context) = &self.context {
-                        *lock(&context.peer) = to;
+                        *lock(&context.peer) = address;
                     }
                 }
                 _ => {}
@@ -78,6 +77,26 @@ impl<S: HttpService> Connection<S> {
 
     /// The handshake is complete: our unidirectional streams, SETTINGS.
     fn open(&mut self, quic: &mut sterna_quic::Connection) {
+        if self.config.speaks_for_others(quic.validated_address()) {
+            // The PROXY protocol would be in front of every datagram, and answers had to go back through whoever wrote it.
+            self.dispatch.counters.proxy_protocol_errors.increment();
+            quic.close(
+                Code::GeneralProtocolError.value(),
+                b"over UDP nobody says whose connection it is",
+            );
+            self.lost();
+            return;
+        }
+        if let Some(limits) = &self.dispatch.limits {
+            // Now the address is proved to be the client's.
+            self.place = limits.connection(self.client);
+            if self.place.is_none() {
+                self.dispatch.counters.refused_connections.increment();
+                quic.close(Code::ExcessiveLoad.value(), b"too many connections of this address");
+                self.lost();
+                return;
+            }
+        }
         let mut open = || quic.open(Dir::Uni).map(h3_id);
         let (Some(control), Some(encoder), Some(decoder)) = (open(), open(), open()) else {
             // RFC 9114 §6.2: a peer must allow at least three.
@@ -88,8 +107,8 @@ impl<S: HttpService> Connection<S> {
             self.lost();
             return;
         };
-        let mut config = self.dispatch.config.h3.clone();
-        config.max_field_section_size = self.dispatch.config.max_header_size as u64;
+        let mut config = self.config.h3.clone();
+        config.max_field_section_size = self.config.max_header_size as u64;
         let http = sterna_h3::Connection::new(Role::Server, config, control, encoder, decoder);
         self.phase = Phase::Open(Box::new(http));
         self.own = [control, encoder, decoder]
@@ -97,7 +116,7 @@ impl<S: HttpService> Connection<S> {
             .into();
         self.context = Some(Arc::new(ConnectionContext {
             protocol: Protocol::Http3,
-            peer: Mutex::new(quic.remote_address()),
+            peer: Mutex::new(quic.validated_address()),
             local: self.local,
             worker: self.dispatch.worker,
             tls: Some(facts(quic)),
@@ -105,33 +124,14 @@ impl<S: HttpService> Connection<S> {
         }));
     }
 
-    /// The client opened a stream: its request's head has a time-out from now on.
-    fn opened(
-        &mut self,
-        quic: &mut sterna_quic::Connection,
-        id: sterna_quic::StreamId,
-        now: Instant,
-    ) {
-        let id = h3_id(id);
-        if id.is_uni() {
+    /// The client's address has too many requests, or begins them too fast.
+    pub(super) fn overloads(&mut self, quic: &mut sterna_quic::Connection) {
+        if matches!(self.phase, Phase::Closed) {
             return;
         }
-        let by = now + self.dispatch.config.header_timeout;
-        self.streams.insert(RequestStream::new(id, self.dispatch.counters.clone(), by));
-        self.remind(by);
-        self.raise_stream_limit(quic);
-    }
-
-    /// Gives more streams to a client that uses what it has, once it let that many be answered: a client that only
-    /// opens and resets keeps its first limit.
-    fn raise_stream_limit(&mut self, quic: &mut sterna_quic::Connection) {
-        let most = self.dispatch.config.max_http3_streams;
-        let crowded = self.streams.len() as u64 >= self.stream_limit / 4 * 3;
-        if crowded && self.answered >= self.stream_limit && self.stream_limit < most {
-            self.stream_limit = self.stream_limit.saturating_mul(2).min(most);
-            self.answered = 0;
-            quic.set_max_streams(Dir::Bi, self.stream_limit);
-        }
+        self.dispatch.overloaded(quic.remote_address());
+        quic.close(Code::ExcessiveLoad.value(), b"too many requests of this address");
+        self.lost();
     }
 
     /// Reads a stream until it has no more, or the application has enough of it.
@@ -144,48 +144,47 @@ impl<S: HttpService> Connection<S> {
         id: sterna_quic::StreamId,
         now: Instant,
     ) {
+        if !self.is_full(h3_id(id)) {
+            self.read_on(quic, id, now);
+        }
+    }
+
+    /// The same, for a stream that nobody can have enough of yet.
+    pub(super) fn read_on(
+        &mut self,
+        quic: &mut sterna_quic::Connection,
+        id: sterna_quic::StreamId,
+        now: Instant,
+    ) {
         let mut held = None;
-        loop {
-            if self.is_full(h3_id(id)) {
-                self.deliver(id, held, false, now);
-                return;
+        let end = quic.read_all(id, READ_CHUNK, |data| {
+            if let Some(before) = held.replace(data) {
+                self.deliver(id, Some(before), false, now);
+                if self.is_full(h3_id(id)) {
+                    return ControlFlow::Break(());
+                }
             }
-            let over = match quic.read(id, READ_CHUNK) {
-                Read::Data(data) => {
-                    if let Some(before) = held.replace(data) {
-                        self.deliver(id, Some(before), false, now);
-                    }
-                    continue;
+            ControlFlow::Continue(())
+        });
+        self.deliver(id, held, end == Some(ReadEnd::Finished), now);
+        match end {
+            None | Some(ReadEnd::Blocked) => return,
+            Some(ReadEnd::Finished | ReadEnd::Closed) => {}
+            Some(ReadEnd::Reset(code)) => {
+                if let Phase::Open(http) = &mut self.phase {
+                    let _ = http.handle_reset(h3_id(id), code);
+                    self.take_events(now);
                 }
-                Read::Finished => {
-                    self.deliver(id, Some(held.unwrap_or_default()), true, now);
-                    true
-                }
-                Read::Reset(code) => {
-                    self.deliver(id, held, false, now);
-                    if let Phase::Open(http) = &mut self.phase {
-                        let _ = http.handle_reset(h3_id(id), code);
-                        self.take_events(now);
-                    }
-                    true
-                }
-                Read::Blocked => {
-                    self.deliver(id, held, false, now);
-                    false
-                }
-                Read::Closed => {
-                    self.deliver(id, held, false, now);
-                    true
-                }
-            };
-            if over && let Some(slot) = self.streams.slot(h3_id(id)) {
-                self.received_all(slot);
             }
-            return;
+        }
+        if let Some(slot) = self.streams.slot(h3_id(id)) {
+            self.received_all(slot);
         }
     }
 
     fn deliver(&mut self, id: sterna_quic::StreamId, data: Option<Bytes>, fin: bool, now: Instant) {
+        // A stream that ends where it was read to before ends with nothing.
+        let data = data.or_else(|| fin.then(Bytes::new));
         let (Some(data), Phase::Open(http)) = (data, &mut self.phase) else { return };
         match http.handle_stream(h3_id(id), data, fin) {
             // Closed: it was told before, and the command that closes waits.
@@ -212,7 +211,7 @@ impl<S: HttpService> Connection<S> {
         if full && stream.receiving == Receiving::Open {
             stream.receiving = Receiving::Paused;
             // The client waits for us, not we for it.
-            stream.receive_by = None;
+            stream.rest();
         }
         full
     }
@@ -240,6 +239,3 @@ fn facts(quic: &sterna_quic::Connection) -> TlsFacts {
             .collect(),
     }
 }
-
-/// Read from the transport at once: more than a datagram's worth in any case.
-const READ_CHUNK: usize = 64 * 1024;

@@ -2,23 +2,24 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header, uri};
 use sterna_h3::{Code, Event, Priority, RequestHead, StreamId};
 
 use super::{
     super::stream::{Exchange, Receiving, RequestStream},
-    Connection, Phase, quic_id,
+    Connection, Phase,
 };
 use crate::{
-    Body, BoxError, Protocol, RequestContext,
+    Body, Protocol, RequestContext,
     body::{self, Upload},
     context::RequestState,
+    h3::quic_id,
     service::HttpService,
 };
 
@@ -31,9 +32,9 @@ impl<S: HttpService> Connection<S> {
             match event {
                 Event::Request { id, head, fin } => self.request(id, *head, fin, now),
                 Event::Data { id, data } => {
-                    let by = now + self.dispatch.config.body_idle_timeout;
+                    let pause = self.config.body_idle_timeout;
                     if let Some(stream) = self.find(id) {
-                        stream.receive_by = Some(by);
+                        stream.expect_content(data.len(), now, pause);
                         if let Some(upload) = &stream.upload {
                             upload.push(data);
                         }
@@ -80,12 +81,12 @@ impl<S: HttpService> Connection<S> {
             let Some(stream) = self.streams.get_mut(slot) else { continue };
             if stream.receiving == Receiving::Paused {
                 stream.receiving = Receiving::Open;
-                stream.receive_by = Some(now + self.dispatch.config.body_idle_timeout);
+                let by = stream.expect_content(0, now, self.config.body_idle_timeout);
                 let id = quic_id(stream.id);
-                self.remind(now + self.dispatch.config.body_idle_timeout);
+                self.remind(by);
                 self.read(quic, id, now);
             }
-            self.poll(slot);
+            self.poll(slot, now);
             self.stop_if_unread(quic, slot);
         }
         if self.ready.is_empty() {
@@ -104,7 +105,6 @@ impl<S: HttpService> Connection<S> {
             let counters = self.dispatch.counters.clone();
             Arc::new(Upload::new(waker.clone(), self.budget.clone(), declared, counters))
         });
-        let receive_by = (!fin).then(|| now + self.dispatch.config.body_idle_timeout);
         let state = Arc::new(RequestState::with_interim(waker));
         let Some(stream) = self.streams.get_mut(slot) else { return };
         stream.state = Some(state.clone());
@@ -112,7 +112,9 @@ impl<S: HttpService> Connection<S> {
         stream.priority = head.priority;
         stream.is_head = head.method == Method::HEAD;
         stream.expects_continue = !fin && expects_continue(&head.headers);
-        stream.receive_by = receive_by;
+        let pause = self.config.body_idle_timeout;
+        stream.receive_by = None;
+        let receive_by = (!fin).then(|| stream.expect_content(0, now, pause));
 
         let body = upload.map_or(Body::empty(), Body::upload);
         let Some(request) = into_request(&mut head, body) else {
@@ -121,16 +123,21 @@ impl<S: HttpService> Connection<S> {
             return;
         };
         let context = RequestContext::new(context, state);
-        stream.exchange =
-            Exchange::Service(Box::pin(self.dispatch.clone().answer(request, context)));
-        self.ready.push(slot);
-        if let Some(by) = receive_by {
-            self.remind(by);
+        stream.exchange = Exchange::Service(self.dispatch.clone().answer(request, context));
+        match receive_by {
+            // Its content may be here already, and `ready` is looked at when that has been read.
+            Some(by) => {
+                self.remind(by);
+                self.ready.push(slot);
+            }
+            // At once, while all of it is in the cache: most are answered by it, and leave their memory to the next.
+            None => self.poll(slot, now),
         }
     }
 
     /// Lets the service of one stream go on, or marks that its body may have something.
-    fn poll(&mut self, slot: usize) {
+    fn poll(&mut self, slot: usize, now: Instant) {
+        let pause = self.config.body_idle_timeout;
         let Phase::Open(http) = &mut self.phase else { return };
         let Some((stream, waker)) = self.streams.with_waker(slot) else { return };
         match &mut stream.exchange {
@@ -140,7 +147,10 @@ impl<S: HttpService> Connection<S> {
                 self.enqueue(slot);
             }
             Exchange::Service(answer) => {
-                let polled = answer.as_mut().poll(&mut Context::from_waker(waker));
+                let polled = Pin::new(answer).poll(&mut Context::from_waker(waker));
+                if let Some(rate) = stream.upload.as_ref().and_then(|upload| upload.take_rate()) {
+                    stream.hold_to(rate, now, pause);
+                }
                 stream.send_interim(http, polled.is_ready());
                 match polled {
                     Poll::Ready(response) => self.respond(slot, response),
@@ -198,7 +208,7 @@ impl<S: HttpService> Connection<S> {
         }
     }
 
-    fn find(&mut self, id: StreamId) -> Option<&mut RequestStream<S::Content>> {
+    fn find(&mut self, id: StreamId) -> Option<&mut RequestStream<S>> {
         let slot = self.streams.slot(id)?;
         self.streams.get_mut(slot)
     }
@@ -208,11 +218,7 @@ impl<S: HttpService> Connection<S> {
     }
 }
 
-impl<B> RequestStream<B>
-where
-    B: http_body::Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
+impl<S: HttpService> RequestStream<S> {
     /// Nothing more is to be asked of the service. Its future or body is dropped here; should that panic, it is this
     /// request's matter alone.
     pub(super) fn over(&mut self) {

@@ -3,18 +3,18 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::SystemTime,
 };
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Body as _;
 use sterna_h3::{Code, ResponseHead};
 
 use super::{
     super::stream::{Exchange, Receiving, RequestStream},
-    Connection, Phase, quic_id,
+    Connection, Phase,
 };
-use crate::{BoxError, body, content::Content, service::HttpService};
+use crate::{body, content::Content, h3::quic_id, service::HttpService};
 
 impl<S: HttpService> Connection<S> {
     /// Sends a response's head; its content follows as the transport takes it.
@@ -28,9 +28,14 @@ impl<S: HttpService> Connection<S> {
             self.abort(slot, Code::InternalError);
             return;
         }
+        // No interim response can follow it.
+        stream.state = None;
         let fin = stream.frame(parts.status, &mut parts.headers, &content);
         let head = ResponseHead { status: parts.status, headers: parts.headers };
-        if let Err(error) = http.send_response(stream.id, &head, fin) {
+        let mut common = self.dispatch.common.borrow_mut();
+        let sent = http.send_response_with(stream.id, &head, common.at(SystemTime::now()), fin);
+        drop(common);
+        if let Err(error) = sent {
             tracing::debug!(%error, "the response is not wanted any more");
             self.abort(slot, Code::InternalError);
             return;
@@ -113,11 +118,7 @@ impl<S: HttpService> Connection<S> {
     }
 }
 
-impl<B> RequestStream<B>
-where
-    B: http_body::Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
+impl<S: HttpService> RequestStream<S> {
     /// Interim responses: early hints, and 100 when the service waits for a body that the client holds back.
     pub(super) fn send_interim(&mut self, http: &mut sterna_h3::Connection, last: bool) {
         let Some(state) = &self.state else { return };
@@ -135,7 +136,12 @@ where
     }
 
     /// Makes a head's fields fit the content (RFC 9110 §8.6, RFC 9114 §4.2). True when the head is all of it.
-    fn frame(&mut self, status: StatusCode, headers: &mut HeaderMap, content: &Content<B>) -> bool {
+    fn frame(
+        &mut self,
+        status: StatusCode,
+        headers: &mut HeaderMap,
+        content: &Content<S::Content>,
+    ) -> bool {
         let exact = content.size_hint().exact();
         let bodiless = match status {
             StatusCode::NO_CONTENT => {

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use sterna_h3::{Code, Command, StreamId};
 
-use super::{
-    super::{outgoing::Progress, schedule::Entry},
-    Connection, Phase, quic_id,
+use super::{super::schedule::Entry, Connection, Phase};
+use crate::{
+    h3::{LOW_MARK, QUANTUM, outgoing::Progress, quic_id},
+    service::HttpService,
 };
-use crate::service::HttpService;
 
 impl<S: HttpService> Connection<S> {
     /// Hands over what the transport can use now; the rest waits for acknowledgements.
@@ -34,7 +34,7 @@ impl<S: HttpService> Connection<S> {
         quantum: usize,
         now: Instant,
     ) -> usize {
-        let Entry { slot, id } = entry;
+        let Entry { slot, id, .. } = entry;
         let Some(stream) = self.streams.get_mut(slot).filter(|stream| stream.id == id) else {
             return 0;
         };
@@ -45,6 +45,10 @@ impl<S: HttpService> Connection<S> {
             let Some(stream) = self.streams.get_mut(slot) else { return total };
             let (taken, progress) = stream.outgoing.write(quic, quic_id(id), quantum - total, now);
             total += taken;
+            if taken > 0 {
+                stream.taken(taken, now);
+                stream.served = self.scheduler.turn();
+            }
             match progress {
                 Progress::Empty if stream.producing && total < quantum => {}
                 Progress::Empty | Progress::Partial => {
@@ -52,7 +56,10 @@ impl<S: HttpService> Connection<S> {
                     return total;
                 }
                 Progress::Blocked => {
-                    self.remind(now + self.dispatch.config.write_timeout);
+                    stream.blocked(self.config.min_rate, now);
+                    if let Some(by) = stream.write_by(self.config.write_timeout) {
+                        self.remind(by);
+                    }
                     return total;
                 }
                 Progress::Finished => {
@@ -104,7 +111,11 @@ impl<S: HttpService> Connection<S> {
             && (stream.outgoing.has_work() || stream.producing)
         {
             stream.in_line = true;
-            self.scheduler.insert(Entry { slot, id: stream.id }, stream.priority);
+            if stream.served == 0 {
+                stream.served = self.scheduler.turn();
+            }
+            let entry = Entry { slot, id: stream.id, served: stream.served };
+            self.scheduler.insert(entry, stream.priority);
         }
     }
 
@@ -183,12 +194,6 @@ fn budget(quic: &sterna_quic::Connection) -> usize {
     }
 }
 
-/// The share of one stream before the next one of its urgency: about one batch of segments for the kernel.
-const QUANTUM: usize = 64 * 1024;
-
 /// Instructions of QPACK and control frames that may wait for the client's credit, in bytes. Those of 1,800 requests at the
 /// least, when a client has reason not to take more than it has room for: the connection's window is full of content.
 const MAX_WAITING_INSTRUCTIONS: usize = 16 * 1024;
-
-/// A response's body is asked for more when less than this waits.
-const LOW_MARK: usize = 32 * 1024;

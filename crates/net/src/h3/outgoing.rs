@@ -3,16 +3,18 @@
 //! The queue is short on purpose: a response body is asked for more only when the scheduler serves its stream and
 //! the queue has run low, so that what waits, waits in the application.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use bytes::{Buf, Bytes};
+use smallvec::SmallVec;
 use sterna_quic::{StreamId, Write};
 
 use crate::counters::WorkerCounters;
 
 /// The send side of a stream.
-pub(super) struct Outgoing {
-    chunks: VecDeque<Bytes>,
+pub(crate) struct Outgoing {
+    /// Nearly always one, or a head and what follows.
+    chunks: SmallVec<[Bytes; 2]>,
     bytes: usize,
     end: End,
     /// Since when the peer takes nothing although something waits.
@@ -32,7 +34,7 @@ enum End {
 
 /// How a write went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// The queue is empty.
     Empty,
     /// The transport has everything, FIN included.
@@ -46,11 +48,11 @@ pub(super) enum Progress {
 }
 
 impl Outgoing {
-    pub(super) fn new(counters: Arc<WorkerCounters>) -> Self {
-        Self { chunks: VecDeque::new(), bytes: 0, end: End::Open, blocked_since: None, counters }
+    pub(crate) fn new(counters: Arc<WorkerCounters>) -> Self {
+        Self { chunks: SmallVec::new(), bytes: 0, end: End::Open, blocked_since: None, counters }
     }
 
-    pub(super) fn push(&mut self, data: Bytes, fin: bool) {
+    pub(crate) fn push(&mut self, data: Bytes, fin: bool) {
         if self.end != End::Open {
             return;
         }
@@ -59,13 +61,13 @@ impl Outgoing {
         }
         if !data.is_empty() {
             self.bytes += data.len();
-            self.counters.queued_response_bytes.add(data.len() as u64);
-            self.chunks.push_back(data);
+            self.counters.queued_response_bytes.add_alone(data.len() as u64);
+            self.chunks.push(data);
         }
     }
 
     /// Hands over at most `quantum` bytes; returns how many were taken.
-    pub(super) fn write(
+    pub(crate) fn write(
         &mut self,
         quic: &mut sterna_quic::Connection,
         id: StreamId,
@@ -105,7 +107,7 @@ impl Outgoing {
 
     /// Offers whole chunks up to `quantum`, or a part of the first one.
     fn offer(&mut self, quic: &mut sterna_quic::Connection, id: StreamId, quantum: usize) -> Write {
-        let chunks = self.chunks.make_contiguous();
+        let chunks = self.chunks.as_mut_slice();
         let mut sum = 0;
         let whole = chunks
             .iter()
@@ -130,40 +132,39 @@ impl Outgoing {
     fn taken(&mut self, len: usize) {
         self.blocked_since = None;
         self.bytes -= len;
-        self.counters.queued_response_bytes.subtract(len as u64);
-        while self.chunks.front().is_some_and(Bytes::is_empty) {
-            self.chunks.pop_front();
-        }
+        self.counters.queued_response_bytes.subtract_alone(len as u64);
+        let empty = self.chunks.iter().take_while(|chunk| chunk.is_empty()).count();
+        self.chunks.drain(..empty);
     }
 
     /// The stream was reset: what waits is void.
-    pub(super) fn discard(&mut self) {
-        self.counters.queued_response_bytes.subtract(self.bytes as u64);
+    pub(crate) fn discard(&mut self) {
+        self.counters.queued_response_bytes.subtract_alone(self.bytes as u64);
         self.chunks.clear();
         self.bytes = 0;
         self.end = End::Over;
         self.blocked_since = None;
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub(super) fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&self) -> bool {
         self.bytes > 0 || self.end == End::Queued
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.end == End::Over
     }
 
-    pub(super) fn blocked_since(&self) -> Option<Instant> {
+    pub(crate) fn blocked_since(&self) -> Option<Instant> {
         self.blocked_since
     }
 }
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        self.counters.queued_response_bytes.subtract(self.bytes as u64);
+        self.counters.queued_response_bytes.subtract_alone(self.bytes as u64);
     }
 }

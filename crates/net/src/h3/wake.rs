@@ -17,7 +17,7 @@ use crate::context::lock;
 
 /// The connections of one worker that have something to do.
 #[derive(Debug, Default)]
-pub(super) struct WakeQueue(Mutex<Queue>);
+pub(crate) struct WakeQueue(Mutex<Queue>);
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -27,7 +27,7 @@ struct Queue {
 
 impl WakeQueue {
     /// Moves the woken connections to `woken`; `cx` is woken for later ones.
-    pub(super) fn poll(&self, cx: &mut Context<'_>, woken: &mut Vec<ConnectionKey>) {
+    pub(crate) fn poll(&self, cx: &mut Context<'_>, woken: &mut Vec<ConnectionKey>) {
         let mut queue = lock(&self.0);
         woken.append(&mut queue.keys);
         match &mut queue.driver {
@@ -49,7 +49,7 @@ impl WakeQueue {
 
 /// The tasks of one connection that have something to do.
 #[derive(Debug)]
-pub(super) struct ConnectionWake {
+pub(crate) struct ConnectionWake {
     key: ConnectionKey,
     worker: Arc<WakeQueue>,
     state: Mutex<State>,
@@ -63,22 +63,22 @@ struct State {
 }
 
 impl ConnectionWake {
-    pub(super) fn new(key: ConnectionKey, worker: Arc<WakeQueue>) -> Self {
+    pub(crate) fn new(key: ConnectionKey, worker: Arc<WakeQueue>) -> Self {
         Self { key, worker, state: Mutex::default() }
     }
 
     /// The connection begins its turn.
-    pub(super) fn enter(&self) {
+    pub(crate) fn enter(&self) {
         lock(&self.state).expected = true;
     }
 
     /// Moves the woken slots to `ready`.
-    pub(super) fn take(&self, ready: &mut Vec<usize>) {
+    pub(crate) fn take(&self, ready: &mut Vec<usize>) {
         ready.append(&mut lock(&self.state).ready);
     }
 
     /// The connection ends its turn; what was woken meanwhile and not taken gets another.
-    pub(super) fn leave(&self) {
+    pub(crate) fn leave(&self) {
         let mut state = lock(&self.state);
         state.expected = !state.ready.is_empty();
         let again = state.expected;
@@ -102,7 +102,7 @@ impl ConnectionWake {
 /// The waker of one slot; it lives as long as the connection and serves every request that the slot ever holds. A
 /// wake that comes late, for a request that has gone, costs the next one a look.
 #[derive(Debug)]
-pub(super) struct SlotWaker {
+pub(crate) struct SlotWaker {
     connection: Arc<ConnectionWake>,
     slot: usize,
     /// On the connection's list already: the list never grows beyond the slots.
@@ -110,12 +110,12 @@ pub(super) struct SlotWaker {
 }
 
 impl SlotWaker {
-    pub(super) fn new(connection: Arc<ConnectionWake>, slot: usize) -> Self {
+    pub(crate) fn new(connection: Arc<ConnectionWake>, slot: usize) -> Self {
         Self { connection, slot, queued: AtomicBool::new(false) }
     }
 
     /// The slot was taken from the list.
-    pub(super) fn rearm(&self) {
+    pub(crate) fn rearm(&self) {
         self.queued.store(false, Ordering::Release);
     }
 }

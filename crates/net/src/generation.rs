@@ -1,0 +1,168 @@
+//! What a running server is given anew: certificates, limits and time-outs, and the service.
+//!
+//! ```text
+//! Control::reconfigure ── Generation ──▶ every worker ── between two turns: service, limits, certificates
+//!         ▲                                   │
+//!         └────────────── applied ────────────┘
+//! ```
+//! Sockets and connections stay as they are. A connection keeps the limits and time-outs that it opened with; a request
+//! is answered by the service that was there when it came.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError, SyncSender},
+    },
+    time::{Duration, Instant},
+};
+
+use sterna_quic::ServerConfig;
+use tokio::sync::watch;
+
+use crate::{Control, ServerTls, TlsError, server::Config};
+
+/// What workers serve with, all of it from one moment on.
+#[derive(Clone)]
+pub(crate) struct Generation {
+    pub(crate) config: Arc<Config>,
+    tls: Option<ServerTls>,
+    /// For connections over TCP that are accepted from now on.
+    pub(crate) tcp: Option<Arc<rustls::ServerConfig>>,
+    /// For connections over QUIC that begin from now on.
+    pub(crate) quic: Option<ServerConfig>,
+    /// Hears from each worker that goes by it.
+    applied: Option<SyncSender<()>>,
+}
+
+impl Generation {
+    pub(crate) fn new(tls: Option<ServerTls>, config: Config) -> Result<Self, TlsError> {
+        let config = Arc::new(config.bounded());
+        let tcp = tls.as_ref().map(ServerTls::tcp_config).transpose()?.map(Arc::new);
+        let quic = match &tls {
+            Some(tls) if config.http3 => Some(quic_config(Arc::new(tls.quic_config()?), &config)),
+            _ => None,
+        };
+        Ok(Self { config, tls, tcp, quic, applied: None })
+    }
+
+    /// The one after `self`. While the certificates are the same, clients may resume what they have.
+    fn next(&self, tls: Option<ServerTls>, config: Config) -> Result<Self, ReconfigureError> {
+        if self.config.http3 != config.http3 {
+            return Err(ReconfigureError::Restart { what: "switching HTTP/3 on or off" });
+        }
+        if self.config.udp_buffer != config.udp_buffer {
+            return Err(ReconfigureError::Restart { what: "the size of UDP buffers" });
+        }
+        // Their tables are shared by all workers, and made for what they count.
+        let per_ip = |config: &Config| {
+            let Config {
+                connections_per_ip,
+                handshakes_per_ip,
+                streams_per_ip,
+                requests_per_ip,
+                ..
+            } = *config;
+            (connections_per_ip, handshakes_per_ip, streams_per_ip, requests_per_ip)
+        };
+        if per_ip(&self.config) != per_ip(&config) || self.config.max_lag != config.max_lag {
+            return Err(ReconfigureError::Restart { what: "a limit for each address, or on lag," });
+        }
+        if self.tls.is_some() != tls.is_some() {
+            return Err(ReconfigureError::Restart { what: "switching TLS on or off" });
+        }
+        if let (Some(before), Some(now)) = (&self.tls, &tls)
+            && before.is_same_as(now)
+        {
+            let config = Arc::new(config.bounded());
+            let quic = self.quic.as_ref().map(|quic| quic_config(quic.tls.clone(), &config));
+            return Ok(Self { config, quic, applied: None, ..self.clone() });
+        }
+        Ok(Self::new(tls, config)?)
+    }
+
+    /// Tells that a worker goes by it.
+    pub(crate) fn is_applied(&self) {
+        if let Some(applied) = &self.applied {
+            // There is room for every worker.
+            let _ = applied.try_send(());
+        }
+    }
+}
+
+fn quic_config(tls: Arc<rustls::ServerConfig>, config: &Config) -> ServerConfig {
+    let mut transport = config.quic.clone();
+    transport.handshake_timeout = config.handshake_timeout;
+    ServerConfig { tls, transport }
+}
+
+/// Where the generations of a server come from.
+pub(crate) type Generations = watch::Sender<Generation>;
+
+impl Control {
+    /// Serves with other certificates, limits and time-outs from now on, and with what the service's maker makes now. All
+    /// or nothing: after an error everything is as it was.
+    ///
+    /// Returns when every worker goes by it: a request that is sent after that meets nothing older. Connections and running
+    /// requests go on. Whoever calls it from two threads at once does not know which of the two came last.
+    ///
+    /// # Errors
+    /// [`ReconfigureError`].
+    pub fn reconfigure(
+        &self,
+        tls: impl Into<Option<ServerTls>>,
+        config: Config,
+    ) -> Result<(), ReconfigureError> {
+        if self.shutdown.has_begun() {
+            return Err(ReconfigureError::Ending);
+        }
+        let next = self.generations.borrow().next(tls.into(), config)?;
+        let (applied, hears) = mpsc::sync_channel(self.counters.len());
+        self.generations.send_replace(Generation { applied: Some(applied), ..next });
+        let until = Instant::now() + PATIENCE;
+        let mut following = 0;
+        // One that panicked will not follow.
+        while following < self.living_workers() {
+            match hears.recv_timeout(LOOK) {
+                Ok(()) => following += 1,
+                Err(_) if self.shutdown.has_begun() => return Err(ReconfigureError::Ending),
+                Err(_) if Instant::now() >= until => return Err(ReconfigureError::Stuck),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a server does not serve with something else now.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReconfigureError {
+    /// It belongs to the sockets, which stay as they are.
+    #[error("{what} needs a restart")]
+    Restart {
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// Certificates and keys could not be turned into a TLS configuration.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] TlsError),
+    /// The server ends, and takes nothing new.
+    #[error("the server is ending")]
+    Ending,
+    /// A worker does something else for a long time; it will follow when it is done.
+    #[error("a worker has been busy for {} s and has not followed yet", PATIENCE.as_secs())]
+    Stuck,
+}
+
+impl fmt::Debug for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Generation").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// How long a worker may take to follow: as long as the longest that a service of it computes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether a worker has ended meanwhile.
+const LOOK: Duration = Duration::from_millis(100);
