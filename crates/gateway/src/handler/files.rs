@@ -2,7 +2,7 @@
 //!
 //! GET and HEAD, the index of a directory, byte ranges, validators and conditional requests
 //! (RFC 9110 §8.8, §13, §14), and files that lie ready in another coding. [`path`] reads the name out
-//! of the request, [`root`] opens it and nothing outside, [`encoding`] chooses the form, [`document`]
+//! of the request, [`root`] opens it and nothing outside, [`crate::encoding`] chooses the form, [`document`]
 //! decides what of it to send, [`stream`] and [`multipart`] send it, and [`cache`] keeps what is small and
 //! asked for; [`listing`] shows a directory. Hidden files and everything that is no regular file are not
 //! served.
@@ -16,7 +16,6 @@ use rustix::fs::{FileType, fstat};
 use self::cache::{Cache, Kept};
 use self::content_type::content_type;
 use self::document::{Document, Form, Identity, Outcome};
-use self::encoding::{Accepts, is_compressible};
 use self::listing::Listing;
 pub(crate) use self::multipart::MultipartStream;
 use self::path::{Name, Refusal};
@@ -26,14 +25,15 @@ pub(crate) use self::stream::FileStream;
 pub use self::stream::ReadError;
 use super::{Handler, only_reads};
 use crate::body::Body;
+use crate::encoding::{Accepts, is_compressible};
 use crate::error::{Error, page};
+use crate::exchange::Exchange;
 use crate::{Request, Response};
 
 mod cache;
 mod conditional;
 mod content_type;
 mod document;
-mod encoding;
 mod listing;
 mod multipart;
 mod path;
@@ -104,7 +104,7 @@ struct Opened {
 }
 
 impl Handler for Files {
-    async fn handle(&self, request: &mut Request) -> Result<Response, Error> {
+    async fn handle(&self, _: &mut Exchange, request: &mut Request) -> Result<Response, Error> {
         only_reads(request)?;
         let accepts = self.accepts(request);
         match self.kept(accepts, request.uri().path()) {
@@ -293,7 +293,7 @@ fn wants_html(request: &Request) -> bool {
 fn to_directory(request: &Request) -> Response {
     let uri = request.uri();
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    let mut response = page(StatusCode::MOVED_PERMANENTLY);
+    let mut response = page(StatusCode::MOVED_PERMANENTLY, request.headers());
     response.headers_mut().insert(LOCATION, value(&format!("{}/{query}", uri.path())));
     response
 }

@@ -12,6 +12,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::Handler;
 use crate::error::{Error, page};
+use crate::exchange::Exchange;
 use crate::{Request, Response};
 
 /// Configuration of `redirect`.
@@ -165,10 +166,10 @@ pub(crate) struct Redirect {
 }
 
 impl Handler for Redirect {
-    async fn handle(&self, request: &mut Request) -> Result<Response, Error> {
+    async fn handle(&self, _: &mut Exchange, request: &mut Request) -> Result<Response, Error> {
         let url = self.config.target.of(request).ok_or(Error::Malformed)?;
         let location = HeaderValue::try_from(url).map_err(|_| Error::Malformed)?;
-        let mut response = page(self.config.status);
+        let mut response = page(self.config.status, request.headers());
         response.headers_mut().insert(LOCATION, location);
         Ok(response)
     }
@@ -186,7 +187,10 @@ mod tests {
         }
         let mut request = request.body(sterna_net::Body::empty()).expect("a request");
         let redirect = Config::new(target.parse().expect("a target")).build();
-        let response = redirect.handle(&mut request).await.map_err(|e| e.status().as_u16())?;
+        let response = redirect
+            .handle(&mut Exchange::begin(&request, None), &mut request)
+            .await
+            .map_err(|e| e.status().as_u16())?;
         assert_eq!(response.status(), StatusCode::PERMANENT_REDIRECT);
         Ok(response.headers()[LOCATION].to_str().expect("text").to_owned())
     }

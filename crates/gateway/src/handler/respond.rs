@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode};
 use super::Handler;
 use crate::body::Body;
 use crate::error::Error;
+use crate::exchange::Exchange;
 use crate::{Request, Response};
 
 /// Configuration of `respond`.
@@ -42,7 +43,7 @@ pub(crate) struct Respond {
 }
 
 impl Handler for Respond {
-    async fn handle(&self, _request: &mut Request) -> Result<Response, Error> {
+    async fn handle(&self, _: &mut Exchange, _: &mut Request) -> Result<Response, Error> {
         let Config { status, content_type, content } = &self.config;
         let mut response = Response::new(Body::full(content.clone()));
         *response.status_mut() = *status;

@@ -15,6 +15,7 @@ use sterna_net::{Protocol, RequestContext};
 use super::{Handler, only_reads};
 use crate::body::Body;
 use crate::error::Error;
+use crate::exchange::Exchange;
 use crate::{Request, Response};
 
 /// Configuration of `welcome`.
@@ -38,7 +39,7 @@ pub(crate) struct Welcome {
 }
 
 impl Handler for Welcome {
-    async fn handle(&self, request: &mut Request) -> Result<Response, Error> {
+    async fn handle(&self, _: &mut Exchange, request: &mut Request) -> Result<Response, Error> {
         only_reads(request)?;
         let visit = Visit::of(request);
         let (kind, content) = if wants_html(request) {
@@ -46,8 +47,8 @@ impl Handler for Welcome {
         } else {
             ("text/plain; charset=utf-8", visit.text())
         };
+        let len = HeaderValue::from(content.len());
         let mut response = Response::new(Body::full(content.into_bytes()));
-        let len = HeaderValue::from(response.body().len());
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(CONTENT_LENGTH, len);

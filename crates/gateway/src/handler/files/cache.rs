@@ -1,14 +1,15 @@
 //! Small files that are asked for, in memory.
 //!
-//! Each request still looks at the file: one `stat` in place of open, stat, read and close, and the fields of
-//! the response are ready. What is kept is served only while the file is the one that was read, to its
-//! inode and the nanosecond of its last change, so that nobody gets what was there before. What would be
-//! found in its place by now (a better index, an encoded form) is looked for once a second.
+//! What is kept is served while the file is the one that was read, to its inode and the nanosecond of its
+//! last change: one `stat` in place of open, stat, read and close, and the fields of the response are ready.
+//! A file that is asked for all the time is looked at once in [`TRUSTED`], so that a change shows after no more
+//! than that. What would be found in its place by now (a better index, an encoded form) is looked for once a
+//! second.
 //!
 //! Two generations bound the memory: what is asked for is in the young one; when that is full, it becomes
 //! the old one, and what nobody asked for since the last time is forgotten.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
@@ -16,10 +17,10 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 
 use super::document::{Document, Identity, Outcome};
-use super::encoding::Accepts;
 use super::range::Part;
 use super::root::Root;
 use crate::body::Body;
+use crate::encoding::Accepts;
 use crate::{Request, Response};
 
 /// The files that one worker keeps, by the path of the request and the codings that it accepts.
@@ -38,6 +39,8 @@ pub(super) struct Kept {
     content: Bytes,
     /// When it was found to be what its path stands for.
     found: Instant,
+    /// When the file was last seen to be the one that was read.
+    seen: Cell<Instant>,
 }
 
 impl Cache {
@@ -77,15 +80,24 @@ impl Kept {
         original: Option<(Vec<u8>, Identity)>,
         content: Bytes,
     ) -> Self {
-        Self { name, document, original, content, found: Instant::now() }
+        let found = Instant::now();
+        Self { name, document, original, content, found, seen: Cell::new(found) }
     }
 
     /// Whether it is what a look at the file system would give, as far as one needs to know.
     fn is_current(&self, root: &Root, now: Instant) -> bool {
+        let is_within = |span, since| now.saturating_duration_since(since) < span;
+        if is_within(TRUSTED, self.seen.get()) {
+            return is_within(RECENT, self.found);
+        }
         let is = |name: &[u8], identity: &Identity| root.identity(name).as_ref() == Some(identity);
-        now.saturating_duration_since(self.found) < RECENT
+        let is_same = is_within(RECENT, self.found)
             && is(&self.name, self.document.identity())
-            && self.original.as_ref().is_none_or(|(name, identity)| is(name, identity))
+            && self.original.as_ref().is_none_or(|(name, identity)| is(name, identity));
+        if is_same {
+            self.seen.set(now);
+        }
+        is_same
     }
 
     /// What a request gets of it.
@@ -173,6 +185,10 @@ fn key(accepts: Accepts, path: &str) -> String {
 /// How long a path is taken to stand for the same file: what appears beside it shows after this.
 const RECENT: Duration = Duration::from_secs(1);
 
+/// How long a file is taken to be as it was last seen: below what a person notices, and far above the time
+/// between two requests for a file whose `stat` would be worth saving.
+const TRUSTED: Duration = Duration::from_millis(50);
+
 /// How much one generation may hold, in bytes: 4 MiB, so that a worker keeps 8 MiB at most.
 const GENERATION: usize = 4 << 20;
 
@@ -210,8 +226,28 @@ mod tests {
         (cache, Root::open(&site.outer.join("site")).expect("opened"))
     }
 
+    /// When trust in what was seen at the beginning of a test is over.
     fn find(cache: &Cache, path: &str, root: &Root) -> Option<Rc<Kept>> {
-        cache.find(Accepts::default(), path, root, Instant::now())
+        cache.find(Accepts::default(), path, root, Instant::now() + TRUSTED)
+    }
+
+    /// When what that saw is not trusted any more either.
+    fn find_later(cache: &Cache, path: &str, root: &Root) -> Option<Rc<Kept>> {
+        cache.find(Accepts::default(), path, root, Instant::now() + 5 * TRUSTED)
+    }
+
+    #[test]
+    fn a_change_shows_after_the_time_of_trust_and_looking_renews_it() {
+        let site = Site::new();
+        let (cache, root) = keeping(&site);
+        let at = |now| cache.find(Accepts::default(), "/a", &root, now).is_some();
+        let first = find(&cache, "/a", &root).expect("kept").seen.get();
+        assert!(at(first + TRUSTED), "looked at again");
+        fs::write(site.outer.join("site/a.txt"), "9876543210").expect("written");
+        let last = first + 2 * TRUSTED;
+        assert!(at(last - Duration::from_nanos(1)), "trusted");
+        assert!(!at(last));
+        assert!(!at(first), "it is forgotten");
     }
 
     #[test]
@@ -247,7 +283,7 @@ mod tests {
             assert_eq!(find(&cache, "/a", &root).expect("kept").content, "0123456789");
             assert!(find(&cache, "/b", &root).is_none());
             change(site.outer.join("site/a.txt"));
-            assert!(find(&cache, "/a", &root).is_none());
+            assert!(find_later(&cache, "/a", &root).is_none());
             assert_eq!(cache.generations.borrow().young_weight, 0, "it is forgotten");
         }
     }
@@ -265,7 +301,7 @@ mod tests {
         cache.generations.borrow_mut().insert("0/b".into(), Rc::new(encoded));
         assert!(find(&cache, "/b", &root).is_some());
         fs::write(original, "changed").expect("written");
-        assert!(find(&cache, "/b", &root).is_none());
+        assert!(find_later(&cache, "/b", &root).is_none());
     }
 
     #[test]

@@ -12,11 +12,11 @@ use http::{HeaderValue, Method, StatusCode};
 use rustix::fs::Stat;
 
 use super::conditional::{Validators, Verdict};
-use super::encoding::Coding;
 use super::multipart::Multipart;
 use super::range::{Part, Selection};
 use super::value;
 use crate::body::Body;
+use crate::encoding::Coding;
 use crate::error::page;
 use crate::{Request, Response};
 
@@ -94,11 +94,13 @@ impl Document {
     pub(super) fn evaluate(&self, request: &Request) -> Outcome {
         match self.validators.evaluate(request.headers()) {
             Verdict::NotModified => return Outcome::Answer(self.not_modified()),
-            Verdict::Failed => return Outcome::Answer(page(StatusCode::PRECONDITION_FAILED)),
+            Verdict::Failed => {
+                return Outcome::Answer(page(StatusCode::PRECONDITION_FAILED, request.headers()));
+            }
             Verdict::Proceed => {}
         }
         match self.select(request) {
-            Selection::Unsatisfiable => Outcome::Answer(self.unsatisfiable()),
+            Selection::Unsatisfiable => Outcome::Answer(self.unsatisfiable(request)),
             Selection::Whole => Outcome::Send(None),
             Selection::Part(part) => Outcome::Send(Some(part)),
             // `Content-Encoding` would have to be that of each part, and clients would read it as that
@@ -161,8 +163,8 @@ impl Document {
     }
 
     /// 416, with the length that a better range would lie in.
-    fn unsatisfiable(&self) -> Response {
-        let mut response = page(StatusCode::RANGE_NOT_SATISFIABLE);
+    fn unsatisfiable(&self, request: &Request) -> Response {
+        let mut response = page(StatusCode::RANGE_NOT_SATISFIABLE, request.headers());
         // req: 9110-15.5.17-length
         let range = value(&format!("bytes */{}", self.len));
         response.headers_mut().insert(CONTENT_RANGE, range);

@@ -10,7 +10,7 @@ use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -74,7 +74,8 @@ impl FileStream {
                 done.unwrap_or_else(|cause| (Vec::new(), Err(cause.into())))
             }
             None => {
-                let want = usize::try_from(self.remaining).map_or(CHUNK, |left| left.min(CHUNK));
+                let most = self.buffers.next_size();
+                let want = usize::try_from(self.remaining).map_or(most, |left| left.min(most));
                 let mut buffer = self.buffers.take(want);
                 match read_cached(&self.file, &mut buffer[..want], self.position) {
                     Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS) => {
@@ -137,22 +138,45 @@ pub enum ReadError {
 ///
 /// Without it each chunk costs an allocation of 64 KiB and the zeros to fill it.
 #[derive(Default)]
-struct Buffers {
-    free: Mutex<Vec<Vec<u8>>>,
+struct Buffers(Mutex<Pool>);
+
+#[derive(Default)]
+struct Pool {
+    free: Vec<Vec<u8>>,
+    /// Bytes in `free`.
+    idle: usize,
+    /// Bytes on their way to the client.
+    leased: usize,
 }
 
 impl Buffers {
+    /// How much to read at once: the more is on its way, the more. QUIC looks through the chunks of a stream for each
+    /// packet, all those before the one that it is at.
+    fn next_size(&self) -> usize {
+        (self.pool().leased / CHUNKS_LEASED).next_power_of_two().clamp(CHUNK, LARGEST)
+    }
+
     /// A buffer of at least `len` bytes, with anything in it.
     fn take(&self, len: usize) -> Vec<u8> {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        free.filter(|buffer| buffer.len() >= len).unwrap_or_else(|| vec![0; len])
+        let mut pool = self.pool();
+        let free = pool.free.pop();
+        pool.idle -= free.as_ref().map_or(0, Vec::len);
+        let buffer = free.filter(|buffer| buffer.len() >= len).unwrap_or_else(|| vec![0; len]);
+        pool.leased += buffer.len();
+        buffer
     }
 
     fn give(&self, buffer: Vec<u8>) {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if free.len() < KEPT {
-            free.push(buffer);
+        let mut pool = self.pool();
+        pool.leased -= buffer.len();
+        if pool.idle + buffer.len() <= KEPT.max(pool.leased) {
+            pool.idle += buffer.len();
+            pool.free.push(buffer);
         }
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -180,13 +204,19 @@ fn read_cached(file: &OwnedFd, buffer: &mut [u8], position: u64) -> Result<usize
     preadv2(file, &mut [IoSliceMut::new(buffer)], position, ReadWriteFlags::NOWAIT)
 }
 
-/// What is read at once, and the most that one slow client makes us hold: 64 KiB, measured to copy
+/// What is read at once at first, and the most that one slow client makes us hold: 64 KiB, measured to copy
 /// no slower from the page cache than larger pieces, since it stays in the core's own cache.
 pub(super) const CHUNK: usize = 64 * 1024;
 
-/// How many buffers a stream keeps for its next chunks: what a fast client has in flight, 2 MiB. With fewer, a new one
-/// is filled with zeros for nearly each chunk of a bulk transfer, which was a twenty-fifth of its cost.
-const KEPT: usize = 32;
+/// What is read at once for a client that has megabytes on their way.
+const LARGEST: usize = 256 * 1024;
+
+/// How many chunks on their way are enough: with more, they grow.
+const CHUNKS_LEASED: usize = 16;
+
+/// How many bytes of buffers a stream keeps for its next chunks, or as many as are on their way. With fewer, a new one is
+/// filled with zeros for nearly each chunk of a bulk transfer, which was a twenty-fifth of its cost.
+const KEPT: usize = 2 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -274,5 +304,34 @@ mod tests {
         let third = next(&mut stream).await.expect("not the end").expect("a chunk");
         assert_eq!(third.as_ptr(), place);
         std::fs::remove_file(path).expect("removed");
+    }
+
+    #[tokio::test]
+    async fn chunks_grow_with_what_is_on_its_way_up_to_a_bound() {
+        let (path, content) = file("grows", 64 * CHUNK + 32 * LARGEST);
+        let mut stream = FileStream::new(open(&path), 0, content.len() as u64);
+        let mut on_their_way = Vec::new();
+        while let Some(chunk) = next(&mut stream).await {
+            on_their_way.push(chunk.expect("a chunk"));
+        }
+        assert!(on_their_way.concat() == content, "the content is whole");
+        let sizes: Vec<usize> = on_their_way.iter().map(Bytes::len).collect();
+        assert_eq!(sizes[..CHUNKS_LEASED], [CHUNK; CHUNKS_LEASED], "a slow client holds little");
+        assert_eq!(sizes.iter().max(), Some(&LARGEST));
+
+        drop(on_their_way);
+        stream.seek(0, content.len() as u64);
+        let again = next(&mut stream).await.expect("not the end").expect("a chunk");
+        assert_eq!(again.len(), CHUNK, "what has arrived counts no more");
+        std::fs::remove_file(path).expect("removed");
+    }
+
+    #[test]
+    fn no_more_buffers_are_kept_than_the_bound() {
+        let buffers = Buffers::default();
+        let many: Vec<_> = (0..=KEPT / CHUNK).map(|_| buffers.take(CHUNK)).collect();
+        many.into_iter().for_each(|buffer| buffers.give(buffer));
+        let pool = buffers.pool();
+        assert_eq!((pool.idle, pool.free.len(), pool.leased), (KEPT, KEPT / CHUNK, 0));
     }
 }

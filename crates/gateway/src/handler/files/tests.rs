@@ -102,8 +102,10 @@ async fn answer(
     path: &str,
     fields: &[(HeaderName, &str)],
 ) -> Answer {
-    let answer = files.handle(&mut request(method, path, fields)).await;
-    Answer::of(answer.unwrap_or_else(Error::into_response)).await
+    let mut request = request(method, path, fields);
+    let mut exchange = Exchange::begin(&request, None);
+    let answer = files.handle(&mut exchange, &mut request).await;
+    Answer::of(answer.unwrap_or_else(|error| error.into_response(request.headers()))).await
 }
 
 #[derive(Debug, PartialEq, Eq)]
