@@ -3,14 +3,12 @@
 //! A length that was announced is refused before the handler sees the request. A body without one is cut
 //! when it passes the limit: its reader gets an error, and reads nothing more.
 
-use std::ops::ControlFlow;
-
-use http::StatusCode;
 use http_body::Body as _;
 
-use super::Middleware;
-use crate::error::page;
-use crate::{Request, Response};
+use super::{Middleware, Step};
+use crate::Request;
+use crate::error::Error;
+use crate::exchange::Exchange;
 
 /// Configuration of `body_limit`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,22 +37,24 @@ pub(crate) struct BodyLimit {
 }
 
 impl Middleware for BodyLimit {
-    fn on_request(&self, mut request: Request) -> ControlFlow<Response, Request> {
+    fn on_request<'a>(&'a self, _: &'a mut Exchange, request: &'a mut Request) -> Step<'a> {
         if request.body().size_hint().lower() > self.max_size {
-            return ControlFlow::Break(page(StatusCode::PAYLOAD_TOO_LARGE));
+            return Step::refuse(Error::TooLarge);
         }
         request.body_mut().limit(self.max_size);
-        ControlFlow::Continue(request)
+        Step::pass()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::ops::ControlFlow;
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
     use bytes::Bytes;
+    use http::StatusCode;
     use http_body::Frame;
     use http_body_util::BodyExt;
     use sterna_net::Body;
@@ -78,14 +78,23 @@ mod tests {
         }
     }
 
-    fn pass(body: Body) -> ControlFlow<Response, Request> {
-        Config { max_size: 4 }.build().on_request(Request::new(body))
+    fn pass(body: Body) -> Result<Request, Error> {
+        let mut request = Request::new(body);
+        let limit = Config { max_size: 4 }.build();
+        let mut exchange = Exchange::begin(&request, None);
+        let Step::Now(verdict) = limit.on_request(&mut exchange, &mut request) else {
+            panic!("nothing has to be waited for")
+        };
+        match verdict {
+            ControlFlow::Break(Err(error)) => Err(error),
+            _ => Ok(request),
+        }
     }
 
     #[test]
     fn an_announced_length_may_be_as_large_as_the_limit_and_no_larger() {
-        assert!(pass(Body::full("1234")).is_continue());
-        let ControlFlow::Break(refused) = pass(Body::full("12345")) else { panic!("it passed") };
+        assert!(pass(Body::full("1234")).is_ok());
+        let refused = pass(Body::full("12345")).expect_err("it is too long");
         assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
 
@@ -93,7 +102,7 @@ mod tests {
     async fn a_body_without_a_length_is_cut_at_the_limit() {
         for (chunks, read) in [(2, Some(4)), (3, None)] {
             let body = Body::new(Chunks(chunks));
-            let ControlFlow::Continue(request) = pass(body) else { panic!("no length") };
+            let request = pass(body).expect("no length");
             let content = request.into_body().collect().await;
             assert_eq!(content.ok().map(|all| all.to_bytes().len()), read, "{chunks} chunks");
         }
@@ -103,7 +112,7 @@ mod tests {
     async fn a_smaller_limit_of_the_endpoint_stays() {
         let mut body = Body::new(Chunks(2));
         body.limit(3);
-        let ControlFlow::Continue(request) = pass(body) else { panic!("no length") };
+        let request = pass(body).expect("no length");
         assert!(request.into_body().collect().await.is_err());
     }
 }
