@@ -41,12 +41,15 @@ told!(
     syntax,
     choices,
     no_handler,
+    proxies,
     certificate_without_key,
     duplicates,
     paths_and_hosts,
     headers,
     contradictions,
+    limits,
     references,
+    balancing,
 );
 
 #[test]
@@ -64,9 +67,12 @@ fn every_input_of_the_fuzz_target_is_read_or_refused() {
 #[test]
 fn every_example_is_a_configuration_without_mistakes() {
     let mut count = 0;
+    let listed = std::fs::read_to_string(root().join("examples/README.md")).expect("a document");
     for entry in std::fs::read_dir(root().join("examples")).expect("a folder") {
         let path = entry.expect("an entry").path();
         if path.extension().is_some_and(|extension| extension == "toml") {
+            let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+            assert!(listed.contains(&format!("[{name}]({name})")), "{name} is not listed");
             let loaded = Loaded::of_file(&path, &Environment::of_process());
             let model = loaded.model().unwrap_or_else(|problems| panic!("{problems}"));
             let again = Loaded::of_json(&model.to_json(), &Environment::of_process()).model();
@@ -80,7 +86,13 @@ fn every_example_is_a_configuration_without_mistakes() {
 #[test]
 fn every_configuration_in_a_document_has_no_mistakes() {
     let mut count = 0;
-    for document in ["README.md", "docs/configuration.md", "examples/README.md"] {
+    for document in [
+        "README.md",
+        "docs/admin.md",
+        "docs/configuration.md",
+        "docs/guide.md",
+        "examples/README.md",
+    ] {
         let text = std::fs::read_to_string(root().join(document)).expect("a document");
         let blocks = text.split("```").skip(1).step_by(2);
         for block in blocks.filter_map(|block| block.strip_prefix("toml\n")) {
@@ -91,7 +103,7 @@ fn every_configuration_in_a_document_has_no_mistakes() {
             count += 1;
         }
     }
-    assert!(count >= 2, "only {count} configurations were found");
+    assert!(count >= 12, "only {count} configurations were found");
 }
 
 /// `STERNA_WRITE=1 cargo test -p sterna-gateway --test config` writes it anew.

@@ -3,17 +3,20 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use sterna_net::{Protocol, ServerTls};
 
 use super::Model;
+use super::canary::Canary;
+use super::policies::{Layers, Opening};
 use super::problem::{Mistake, Place, Problems};
+use super::proxy::{Proxy, Pseudonym, Reaching};
 use super::setting::Several;
 use super::site::{Edit, Files, Redirect, Respond, Root, Route, Site, Version};
 use super::tls::Tls;
-use super::units::ByteSize;
+use super::upstream::{Around, Balancing};
 use crate::handler::{self, files, redirect, respond};
-use crate::middleware::{self, body_limit, headers};
+use crate::middleware::{self, headers};
 use crate::route::{self, Conditions, Pattern, host};
 
 /// A configuration that can be served.
@@ -38,17 +41,41 @@ pub struct Certificate {
     pub tls: Option<(PathBuf, ServerTls)>,
 }
 
+impl Built {
+    /// The files that were read when it was built, and whose change is a reason to build it anew.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let tls = self.model.site.iter().filter_map(|site| site.tls.as_ref());
+        let tls = tls.chain(self.model.defaults.tls.as_ref());
+        tls.flat_map(|tls| [tls.cert.0.clone(), tls.key.0.clone()]).collect()
+    }
+}
+
 impl Model {
+    fn client(&self) -> crate::client::Config {
+        let trusted = self.trusted_proxies.iter().flat_map(|networks| networks.0.iter().copied());
+        crate::client::Config { trusted: trusted.collect(), field: self.client_field.build() }
+    }
+
     /// Opens what it names; what cannot be opened is added to `problems`.
     pub(super) fn build(self, problems: &mut Problems) -> Option<Built> {
         let (mut routes, mut certificates) = (Vec::new(), Vec::new());
+        let mut opening = Opening::new(&self.name, problems);
         for site in &self.site {
-            let (built, certificate) = self.build_site(site, problems);
+            let (built, certificate) = self.build_site(site, &mut opening);
             routes.extend(built);
             certificates.push(certificate);
         }
+        if let Some(limit) = &self.limits.in_flight {
+            for route in &mut routes {
+                let limit = middleware::Config::InFlight(limit.build("process"));
+                // Behind the rate limits: who is refused by them waits for no place.
+                let is_rate = |config| matches!(config, &middleware::Config::RateLimit(_));
+                let rates = route.middleware.iter().rposition(is_rate);
+                route.middleware.insert(rates.map_or(0, |at| at + 1), limit);
+            }
+        }
         problems.is_empty().then(|| Built {
-            gateway: crate::Config { routes },
+            gateway: crate::Config { routes, client: self.client() },
             server: self.server(),
             certificates,
             model: self,
@@ -58,22 +85,32 @@ impl Model {
     fn build_site(
         &self,
         site: &Site,
-        problems: &mut Problems,
+        opening: &mut Opening<'_>,
     ) -> (Vec<route::Config>, Certificate) {
-        let headers = headers::Config {
-            request: self.defaults.request_headers.build().then(&site.request_headers.build()),
-            response: self.defaults.response_headers.build().then(&site.response_headers.build()),
-        };
+        let policies = Layers::of(&self.defaults.policies).and(&site.policies, site.name());
         let mut routes = Vec::new();
-        let place = site.at.key("root");
-        let actions = (site.root.as_ref(), site.respond.as_ref(), site.redirect.as_ref());
-        if let Some(handler) = build_handler(actions, place, problems) {
+        let actions = Actions {
+            root: site.root.as_ref(),
+            place: site.at.key("root"),
+            proxy: site.proxy.as_ref(),
+            around: Around(&[&site.balancing, &self.defaults.balancing]),
+            name: &self.name,
+            reaching: &site.reaching,
+            respond: site.respond.as_ref(),
+            redirect: site.redirect.as_ref(),
+        };
+        let balancing = Around(&[&site.balancing, &self.defaults.balancing]);
+        let around = (&self.name, &site.reaching, balancing);
+        if let Some(handler) = actions.build(opening.problems) {
             let rest = route::Config::new(Pattern::any(), handler);
-            let middleware = build_middleware(&headers, site.body_size);
-            routes.push(route::Config { middleware, ..rest });
+            let mut middleware = policies.build(opening);
+            let canary = site.canary.as_ref();
+            let canary = build_canary(canary, around, &mut middleware, opening.problems);
+            routes.push(route::Config { middleware, canary, ..rest });
         }
         for route in &site.route {
-            routes.extend(route.build(&headers, site.body_size, problems));
+            let around = (&site.balancing, &self.defaults.balancing);
+            routes.extend(route.build(&policies, around, &site.name(), &self.name, opening));
         }
         let routes = site.host.0.iter().flat_map(|host| {
             let of_host =
@@ -81,32 +118,60 @@ impl Model {
             routes.iter().map(of_host).collect::<Vec<_>>()
         });
         let tls = site.tls.as_ref().or(self.defaults.tls.as_ref());
-        let tls = tls.and_then(|tls| tls.build(problems));
+        let tls = tls.and_then(|tls| tls.build(opening.problems));
         (routes.collect(), Certificate { hosts: site.host.0.clone(), tls })
+    }
+}
+
+impl Site {
+    /// What it is called where its state outlives a configuration.
+    fn name(&self) -> String {
+        let hosts: Vec<String> = self.host.0.iter().map(ToString::to_string).collect();
+        hosts.join(",")
     }
 }
 
 impl Route {
     fn build(
         &self,
-        outer: &headers::Config,
-        body_size: Option<ByteSize>,
-        problems: &mut Problems,
+        outer: &Layers<'_>,
+        around: (&Balancing, &Balancing),
+        site: &str,
+        name: &Pseudonym,
+        opening: &mut Opening<'_>,
     ) -> Vec<route::Config> {
-        let place = self.at.key("root");
-        let actions = (self.root.as_ref(), self.respond.as_ref(), self.redirect.as_ref());
-        let handler = build_handler(actions, place, problems);
-        let Some(handler) = handler else { return Vec::new() };
-        let headers = headers::Config {
-            request: outer.request.then(&self.request_headers.build()),
-            response: outer.response.then(&self.response_headers.build()),
+        let actions = Actions {
+            root: self.root.as_ref(),
+            place: self.at.key("root"),
+            proxy: self.proxy.as_ref(),
+            around: Around(&[&self.balancing, around.0, around.1]),
+            name,
+            reaching: &self.reaching,
+            respond: self.respond.as_ref(),
+            redirect: self.redirect.as_ref(),
         };
+        let balancing = Around(&[&self.balancing, around.0, around.1]);
+        let around = (name, &self.reaching, balancing);
+        let handler = actions.build(opening.problems);
+        let Some(handler) = handler else { return Vec::new() };
+        let policies = outer.and(&self.policies, self.name(site));
+        let mut middleware = policies.build(opening);
+        let canary = self.canary.as_ref();
+        let canary = build_canary(canary, around, &mut middleware, opening.problems);
+        let preflights = policies.has_cors();
         let build = |path: &Pattern| route::Config {
-            conditions: self.conditions(),
-            middleware: build_middleware(&headers, self.body_size.or(body_size)),
+            conditions: Conditions { preflights, ..self.conditions() },
+            middleware: middleware.clone(),
+            canary: canary.clone(),
             ..route::Config::new(path.clone(), handler.clone())
         };
         self.path.0.iter().map(build).collect()
+    }
+
+    /// What it is called where its state outlives a configuration: it takes no other route's requests.
+    fn name(&self, site: &str) -> String {
+        let paths: Vec<String> = self.path.0.iter().map(ToString::to_string).collect();
+        format!("{site} {} {}", paths.join(","), self.conditions())
     }
 
     /// What must hold beside host and path.
@@ -115,6 +180,7 @@ impl Route {
             Some((HeaderName::try_from(name).ok()?, wanted.0.clone()))
         };
         Conditions {
+            preflights: false,
             methods: listed(self.method.as_ref(), |method| method.0.clone()),
             headers: self.header.iter().filter_map(header).collect(),
             query: self.query.iter().map(|(key, wanted)| (key.clone(), wanted.0.clone())).collect(),
@@ -132,31 +198,69 @@ fn listed<T, U>(several: Option<&Several<T>>, of: impl Fn(&T) -> U) -> Vec<U> {
     several.map_or_else(Vec::new, |several| several.0.iter().map(of).collect())
 }
 
-fn build_handler(
-    (root, respond, redirect): (Option<&Root>, Option<&Respond>, Option<&Redirect>),
-    place: &Place,
+/// What a site or a route says that answers; one of them, which has been checked.
+struct Actions<'a> {
+    root: Option<&'a Root>,
+    /// That of the root.
+    place: &'a Place,
+    proxy: Option<&'a Proxy>,
+    around: Around<'a>,
+    name: &'a Pseudonym,
+    reaching: &'a Reaching,
+    respond: Option<&'a Respond>,
+    redirect: Option<&'a Redirect>,
+}
+
+impl Actions<'_> {
+    fn build(self, problems: &mut Problems) -> Option<handler::Config> {
+        if let Some(Root(options)) = self.root {
+            let opened = files::Root::open(&options.path.0);
+            return match opened {
+                Ok(root) => Some(handler::Config::Files(options.build(root))),
+                Err(error) => {
+                    problems.add(self.place, unusable(&error));
+                    None
+                }
+            };
+        }
+        if let Some(proxy) = self.proxy {
+            let config = proxy.build(self.name, self.reaching, self.around, problems)?;
+            return Some(handler::Config::Proxy(Box::new(config)));
+        }
+        if let Some(Redirect(elsewhere)) = self.redirect {
+            let (status, target) = (elsewhere.status.0, elsewhere.to.target.clone());
+            return Some(handler::Config::Redirect(redirect::Config { status, target }));
+        }
+        let Respond(answer) = self.respond?;
+        Some(handler::Config::Respond(respond::Config {
+            status: answer.status.0,
+            content_type: answer.content_type.0.clone(),
+            content: Bytes::from(answer.body.text.clone()),
+        }))
+    }
+}
+
+/// What answers in place of the handler, with the station behind all others that chooses.
+fn build_canary(
+    canary: Option<&Canary>,
+    (name, reaching, around): (&Pseudonym, &Reaching, Around<'_>),
+    middleware: &mut Vec<middleware::Config>,
     problems: &mut Problems,
 ) -> Option<handler::Config> {
-    if let Some(Root(options)) = root {
-        let opened = files::Root::open(&options.path.0);
-        return match opened {
-            Ok(root) => Some(handler::Config::Files(options.build(root))),
-            Err(error) => {
-                problems.add(place, unusable(&error));
-                None
-            }
-        };
-    }
-    if let Some(Redirect(elsewhere)) = redirect {
-        let (status, target) = (elsewhere.status.0, elsewhere.to.target.clone());
-        return Some(handler::Config::Redirect(redirect::Config { status, target }));
-    }
-    let Respond(answer) = respond?;
-    Some(handler::Config::Respond(respond::Config {
-        status: answer.status.0,
-        content_type: answer.content_type.0.clone(),
-        content: Bytes::from(answer.body.text.clone()),
-    }))
+    let canary = canary?;
+    let actions = Actions {
+        root: canary.root.as_ref(),
+        place: canary.at.key("root"),
+        proxy: canary.proxy.as_ref(),
+        around,
+        name,
+        reaching,
+        respond: canary.respond.as_ref(),
+        redirect: None,
+    };
+    let handler = actions.build(problems)?;
+    middleware.push(middleware::Config::Canary(canary.choice()));
+    Some(handler)
 }
 
 impl Files {
@@ -173,25 +277,19 @@ impl Files {
     }
 }
 
-/// In the one order that there is: limits, then fields.
-fn build_middleware(
-    headers: &headers::Config,
-    body_size: Option<ByteSize>,
-) -> Vec<middleware::Config> {
-    let limit = body_size.map(|size| body_limit::Config { max_size: size.0 });
-    let is_empty = headers.request.is_empty() && headers.response.is_empty();
-    let headers = (!is_empty).then(|| middleware::Config::Headers(headers.clone()));
-    limit.map(middleware::Config::BodyLimit).into_iter().chain(headers).collect()
-}
-
 impl Edit {
     /// What was checked before: a name or a value that is none is left out.
-    fn build(&self) -> headers::Edit {
+    pub(super) fn build(&self) -> headers::Edit {
         let field = |(name, value): (&String, &super::Text)| {
-            Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(&value.text).ok()?))
+            Some((HeaderName::try_from(name).ok()?, value.text.parse().ok()?))
+        };
+        let each = |(name, values): (&'_ String, &'_ Several<super::Text>)| {
+            let fields = values.0.iter().filter_map(|value| field((name, value)));
+            fields.collect::<Vec<_>>()
         };
         headers::Edit {
             set: self.set.iter().filter_map(field).collect(),
+            add: self.add.iter().flat_map(each).collect(),
             remove: self.remove.iter().map(|name| name.0.clone()).collect(),
         }
     }
@@ -210,7 +308,7 @@ impl Tls {
 }
 
 /// What a layer below refused, with its causes.
-fn unusable(error: &dyn std::error::Error) -> Mistake {
+pub(super) fn unusable(error: &dyn std::error::Error) -> Mistake {
     let mut what = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -3,10 +3,15 @@
 use http::HeaderName;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 
+use super::canary::Canary;
+use super::policies::Layers;
 use super::problem::{Mistake, Place, Problems};
-use super::setting::At;
-use super::site::{Edit, Redirect, Respond, Route, Site};
-use super::{ByteSize, Listen, Model};
+use super::proxy::Proxy;
+use super::setting::{At, Several};
+use super::site::{Edit, Redirect, Respond, Route, Site, Version};
+use super::upstream::Around;
+use super::{Listen, Model};
+use crate::middleware::headers;
 use crate::route::path::{Tree, decoded};
 use crate::route::{Conditions, Pattern};
 
@@ -15,25 +20,63 @@ impl Model {
         // A list is empty also when nothing in it could be read, and that has been told.
         let is_whole = problems.is_empty();
         self.check_server(problems);
+        self.check_addresses(problems);
         self.access_log.check(problems);
+        self.admin.check(problems);
         self.check_listen(is_whole, problems);
         self.check_sites(is_whole, problems);
-        self.defaults.request_headers.check(problems);
-        self.defaults.response_headers.check(problems);
+        let most = self.limits.body_size;
+        self.defaults.policies.check(most, problems);
+        self.check_balancing(problems);
+        self.defaults.policies.check_paths(&[Pattern::any()], problems);
+        let all = Layers::of(&self.defaults.policies);
+        all.check_access(problems);
         for site in &self.site {
             site.check(is_whole, problems);
-            self.check_body_size(site.body_size, &site.at, problems);
+            site.policies.check(most, problems);
+            site.policies.check_paths(&[Pattern::any()], problems);
+            let of_site = all.and(&site.policies, String::new());
+            of_site.check_access(problems);
             for route in &site.route {
-                self.check_body_size(route.body_size, &route.at, problems);
+                route.policies.check(most, problems);
+                route.policies.check_paths(&route.path.0, problems);
+                of_site.and(&route.policies, String::new()).check_access(problems);
+                self.check_version(route, problems);
             }
         }
     }
 
-    fn check_body_size(&self, size: Option<ByteSize>, at: &At, problems: &mut Problems) {
-        let most = self.limits.body_size;
-        if let Some(size) = size.filter(|size| *size > most) {
-            let what = format!("{size} can never be sent: `limits.body_size` is {most}");
-            problems.contradiction(at.key("body_size"), &what, "raise that, or lower this");
+    /// A route that a version alone takes, and the version is off.
+    fn check_version(&self, route: &Route, problems: &mut Problems) {
+        let is_http3 = |versions: &Several<Version>| {
+            !versions.0.is_empty() && versions.0.iter().all(|version| *version == Version::Http3)
+        };
+        if !self.http3 && route.protocol.as_ref().is_some_and(is_http3) {
+            let help = "take `http3 = false` out, or this route";
+            let what = "no request takes this route: HTTP/3 is off";
+            problems.contradiction(route.at.key("protocol"), what, help);
+        }
+    }
+
+    fn check_balancing(&self, problems: &mut Problems) {
+        let outermost = &self.defaults.balancing;
+        let has_proxy = |site: &Site| {
+            site.proxy.is_some() || site.route.iter().any(|route| route.proxy.is_some())
+        };
+        outermost.check(self.site.iter().any(has_proxy), problems);
+        for site in &self.site {
+            site.balancing.check(has_proxy(site), problems);
+            if let Some(Proxy(backends)) = &site.proxy {
+                let around = Around(&[&site.balancing, outermost]);
+                around.check(&backends.to.0, site.at.key("proxy"), problems);
+            }
+            for route in &site.route {
+                route.balancing.check(route.proxy.is_some(), problems);
+                if let Some(Proxy(backends)) = &route.proxy {
+                    let around = Around(&[&route.balancing, &site.balancing, outermost]);
+                    around.check(&backends.to.0, route.at.key("proxy"), problems);
+                }
+            }
         }
     }
 
@@ -59,7 +102,7 @@ impl Model {
             problems.contradiction(
                 self.at.table(),
                 "nothing is served",
-                "add a `[[site]]` with a `root`, a `respond` or a `redirect`",
+                "add a `[[site]]` with a `root`, a `proxy`, a `respond` or a `redirect`",
             );
         }
         for (i, site) in self.site.iter().enumerate() {
@@ -82,16 +125,16 @@ impl Site {
             problems.contradiction(
                 self.at.table(),
                 "this site answers nothing",
-                "give it a `root`, a `respond`, a `redirect`, or a `[[site.route]]`",
+                "give it a `root`, a `proxy`, a `respond`, a `redirect`, or a `[[site.route]]`",
             );
         }
-        self.request_headers.check(problems);
-        self.response_headers.check(problems);
         check_respond(self.respond.as_ref(), problems);
+        check_canary(self.canary.as_ref(), &self.at, problems);
         let mut taken: Vec<(Pattern, Conditions, &Place)> = Vec::new();
         if has_handler(&self.at) {
             taken.push((Pattern::any(), Conditions::default(), self.at.table()));
         }
+        self.reaching.check(self.proxy.as_ref(), problems);
         for route in &self.route {
             route.check(problems);
             let conditions = route.conditions();
@@ -178,7 +221,7 @@ impl Route {
             problems.contradiction(
                 self.at.table(),
                 "this route answers nothing",
-                "give it a `root`, a `respond` or a `redirect`",
+                "give it a `root`, a `proxy`, a `respond` or a `redirect`",
             );
         }
         for (place, name, _) in self.header.with_places() {
@@ -188,14 +231,27 @@ impl Route {
                 problems.add(place, mistake);
             }
         }
-        self.request_headers.check(problems);
-        self.response_headers.check(problems);
         check_respond(self.respond.as_ref(), problems);
+        self.reaching.check(self.proxy.as_ref(), problems);
+        check_canary(self.canary.as_ref(), &self.at, problems);
+    }
+}
+
+fn check_canary(canary: Option<&Canary>, at: &At, problems: &mut Problems) {
+    let Some(canary) = canary else { return };
+    canary.check(problems);
+    check_respond(canary.respond.as_ref(), problems);
+    if !has_handler(at) {
+        problems.contradiction(
+            at.key("canary"),
+            "there is nothing that the canary could answer in place of",
+            "write beside it what answers the others",
+        );
     }
 }
 
 /// What can answer.
-const HANDLERS: [&str; 3] = ["root", "respond", "redirect"];
+const HANDLERS: [&str; 4] = ["root", "proxy", "respond", "redirect"];
 
 fn has_handler(at: &At) -> bool {
     HANDLERS.iter().any(|handler| at.written(handler).is_some())
@@ -227,8 +283,11 @@ fn check_respond(respond: Option<&Respond>, problems: &mut Problems) {
 }
 
 impl Edit {
-    fn check(&self, problems: &mut Problems) {
-        for (place, name, value) in self.set.with_places() {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        let added = self.add.with_places();
+        let added =
+            added.flat_map(|(place, name, all)| all.0.iter().map(move |one| (place, name, one)));
+        for (place, name, value) in self.set.with_places().chain(added) {
             match HeaderName::try_from(name) {
                 Err(_) => {
                     let reason = "is not the name of a header field".to_owned();
@@ -241,8 +300,8 @@ impl Edit {
                 ),
                 Ok(_) => {}
             }
-            if http::HeaderValue::try_from(&value.text).is_err() {
-                let reason = "has a character that no field can carry".to_owned();
+            if let Err(reason) = value.text.parse::<headers::Value>() {
+                let reason = reason.to_string();
                 problems.add(place, Mistake::Value { read: value.shown().to_owned(), reason });
             }
         }

@@ -48,6 +48,15 @@ impl Listen {
         Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, self.port)).collect())
     }
 
+    /// Whether nobody but this machine reaches it.
+    pub fn is_loopback(&self) -> bool {
+        match &self.host {
+            Host::Localhost => true,
+            Host::Every | Host::Name(_) => false,
+            Host::Address(address) => address.is_loopback(),
+        }
+    }
+
     /// The name or address that a client on this machine would write.
     pub fn host(&self) -> String {
         match &self.host {
@@ -56,6 +65,11 @@ impl Listen {
             Host::Address(IpAddr::V4(address)) => address.to_string(),
             Host::Name(name) => name.clone(),
         }
+    }
+
+    /// The port, as written.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// What a certificate for this place must name.

@@ -61,6 +61,8 @@ struct Position<'a> {
     column: usize,
     /// The whole line.
     text: &'a str,
+    /// The offset of its first byte.
+    start: usize,
 }
 
 impl Source {
@@ -73,6 +75,7 @@ impl Source {
             line: 1 + before.matches('\n').count(),
             column: 1 + before[line_start..].chars().count(),
             text: self.text[line_start..line_end].trim_end(),
+            start: line_start,
         }
     }
 }
@@ -213,11 +216,18 @@ const LIKENESS: f64 = 0.5;
 pub struct Problems {
     pub(super) sources: Sources,
     found: Vec<(Place, Mistake)>,
+    /// Values that nobody is shown, whatever else is wrong in their lines.
+    secrets: Vec<Place>,
 }
 
 impl Problems {
     pub(super) fn add(&mut self, place: &Place, mistake: Mistake) {
         self.found.push((place.clone(), mistake));
+    }
+
+    /// Shows stars in place of the value that is written there.
+    pub(super) fn hide(&mut self, place: &Place) {
+        self.secrets.push(place.clone());
     }
 
     pub(super) fn contradiction(&mut self, place: &Place, what: &str, help: &'static str) {
@@ -262,16 +272,39 @@ impl Problems {
         sorted
     }
 
+    /// A line that begins at `start`, with stars for secrets: as many as there were letters, so that the caret is right.
+    fn masked(&self, source: usize, start: usize, text: &str) -> String {
+        let is_secret = |at: usize| {
+            let hides =
+                |place: &Place| place.source == source && (place.start..place.end).contains(&at);
+            self.secrets.iter().any(hides)
+        };
+        // What no key has read, as after a mistake of syntax, is known by its look.
+        let hashes: Vec<Range<usize>> = text
+            .match_indices("$argon2")
+            .map(|(at, _)| {
+                let rest = text.get(at..).unwrap_or_default();
+                at..at + rest.find(['"', '\'']).unwrap_or(rest.len())
+            })
+            .collect();
+        let masked = |(at, letter): (usize, char)| {
+            let is_hash = hashes.iter().any(|hash| hash.contains(&at));
+            if is_hash || is_secret(start + at) { '*' } else { letter }
+        };
+        text.char_indices().map(masked).collect()
+    }
+
     fn write(&self, f: &mut impl Write, place: &Place, mistake: &Mistake) -> fmt::Result {
         writeln!(f, "error: {mistake}")?;
         let Some(file) = self.sources.files.get(place.source) else { return Ok(()) };
-        let Position { line, column, text } = file.position(place.start);
+        let Position { line, column, text, start } = file.position(place.start);
         writeln!(f, "  --> {}:{line}:{column}", file.path.display())?;
         if !text.is_empty() {
             let number = line.to_string();
             let margin = " ".repeat(number.len());
             let shown = file.text.get(place.start..place.end).unwrap_or_default();
             let width = shown.lines().next().unwrap_or_default().chars().count().max(1);
+            let text = self.masked(place.source, start, text);
             // A tab is as wide as its terminal likes; one blank keeps the caret below its letter.
             writeln!(f, " {margin} |\n {number} | {}", on_one_line(&text.replace('\t', " ")))?;
             writeln!(f, " {margin} | {}{}", " ".repeat(column - 1), "^".repeat(width))?;

@@ -49,6 +49,8 @@ choice! {
         Cubic = "cubic",
         /// RFC 9002 §7.
         Reno = "reno",
+        /// BBR version 3: by the rate that the path delivers, whatever it loses at random.
+        Bbr = "bbr",
     }
 }
 
@@ -117,6 +119,7 @@ impl Quic {
         *congestion = match self.congestion {
             Congestion::Cubic => quic::Algorithm::Cubic,
             Congestion::Reno => quic::Algorithm::Reno,
+            Congestion::Bbr => quic::Algorithm::Bbr,
         };
         *mtu_discovery = self.mtu_discovery;
         *max_connections = usize::try_from(self.max_connections).unwrap_or(usize::MAX);

@@ -5,9 +5,12 @@ use std::time::Duration;
 use sterna_net::server;
 
 use super::Model;
+use super::min_rate::MinRate;
+use super::policies::InFlight;
 use super::problem::Problems;
 use super::setting::{Setting, section};
 use super::units::{ByteSize, Span};
+use crate::middleware::rate_limit::Frequency;
 
 section! {
     /// What clients may use. Each limit holds on HTTP/1.1, HTTP/2 and HTTP/3 alike, but for those which name one.
@@ -22,6 +25,28 @@ section! {
         pub http2_streams: u32 = defaults().max_http2_streams,
         /// Requests at once that an HTTP/3 connection grows to from `quic.streams`.
         pub http3_streams: u32 = 1000,
+        /// Connections at once of one address, over TCP and QUIC together; an IPv6 address stands for its /64. Those beyond
+        /// are closed. Behind a load balancer all clients have its address: leave it out there.
+        pub connections_per_ip: Option<u32>,
+        /// Handshakes of one address, such as `20/s, burst 40`. Beyond it TCP connections are closed, and HTTP/3 clients
+        /// must prove their address, which has a rate of its own then.
+        pub handshakes_per_ip: Option<Frequency>,
+        /// Requests at once of one address, on all of its connections; a single one is never allowed more. A connection that
+        /// brings one more is closed, with H3_EXCESSIVE_LOAD on HTTP/3 and ENHANCE_YOUR_CALM on HTTP/2.
+        pub streams_per_ip: Option<u32>,
+        /// Requests that one address may begin, such as `1000/s`, with the same end beyond it. `rate_limit` answers 429
+        /// instead; this is for those who do not listen.
+        pub requests_per_ip: Option<Frequency>,
+        /// The least rate at which clients send content and take it, while the server waits for them, or `off`. Who is
+        /// slower for the time that follows is cut off: 408, or a reset. A pause that is longer is too slow too. A route may
+        /// have another for what it is sent, as `body_min_rate`.
+        pub min_rate: MinRate = MinRate::of(defaults().min_rate),
+        /// A worker that comes to its work later than this, twice in a row, answers new requests with 503 and `Retry-After`
+        /// until it has caught up, such as `200ms`.
+        pub max_lag: Option<Span>,
+        /// Requests in work at once, of all sites and routes together: a number, or a table. Those beyond wait in a bounded
+        /// queue, and get 503 with `Retry-After` when it is full.
+        pub in_flight: Option<InFlight>,
         /// Content of one HTTP/3 request that waits to be read.
         pub upload_buffer: ByteSize = ByteSize::of_len(defaults().upload_buffer),
         /// Content of all requests of an HTTP/3 connection that waits to be read.
@@ -73,6 +98,16 @@ impl Limits {
                     self.upload_buffer, self.upload_buffer_total
                 ),
                 "make `upload_buffer_total` at least as large as `upload_buffer`",
+            );
+        }
+        if let Some(in_flight) = &self.in_flight {
+            in_flight.check(problems);
+        }
+        if self.max_lag.is_some_and(|lag| lag.0.is_zero()) {
+            problems.contradiction(
+                self.at.key("max_lag"),
+                "no time at all: a worker is always a little late",
+                "write a duration above zero, such as `200ms`",
             );
         }
         if self.http3_streams < streams {
@@ -138,10 +173,17 @@ impl Model {
             max_header_size,
             max_body_size,
             max_tcp_connections,
+            proxy_protocol,
             max_http2_streams,
             max_http3_streams,
             upload_buffer,
             upload_buffer_total,
+            connections_per_ip,
+            handshakes_per_ip,
+            streams_per_ip,
+            requests_per_ip,
+            min_rate,
+            max_lag,
             // No handler takes a tunnel.
             allow_connect: _,
             udp_buffer,
@@ -150,6 +192,8 @@ impl Model {
             h3: _,
         } = &mut config;
         *http3 = self.http3;
+        *proxy_protocol =
+            self.proxy_protocol.as_ref().map_or_else(Vec::new, |peers| peers.0.clone());
         *alt_svc = self.alt_svc.enabled.then_some(server::AltSvc {
             max_age: self.alt_svc.max_age.0,
             persist: self.alt_svc.persist,
@@ -163,12 +207,22 @@ impl Model {
         *max_header_size = self.limits.header_size.as_len();
         *max_body_size = Some(self.limits.body_size.0);
         *max_tcp_connections = usize::try_from(self.limits.tcp_connections).unwrap_or(usize::MAX);
-        *max_http2_streams = self.limits.http2_streams;
-        *max_http3_streams = self.limits.http3_streams.into();
+        // A client that keeps to what a connection allows is not closed for it.
+        let of_address = self.limits.streams_per_ip.unwrap_or(u32::MAX);
+        *max_http2_streams = self.limits.http2_streams.min(of_address);
+        *max_http3_streams = self.limits.http3_streams.min(of_address).into();
         *upload_buffer = self.limits.upload_buffer.as_len();
         *upload_buffer_total = self.limits.upload_buffer_total.as_len();
+        let quota = |frequency: Option<Frequency>| frequency.map(|frequency| frequency.quota());
+        *connections_per_ip = self.limits.connections_per_ip;
+        *handshakes_per_ip = quota(self.limits.handshakes_per_ip);
+        *streams_per_ip = self.limits.streams_per_ip;
+        *requests_per_ip = quota(self.limits.requests_per_ip);
+        *min_rate = self.limits.min_rate.limit();
+        *max_lag = self.limits.max_lag.map(|lag| lag.0);
         *udp_buffer = self.quic.udp_buffer.as_len();
         *quic = self.quic.transport();
+        quic.max_bidi_streams = quic.max_bidi_streams.min(of_address.into());
         config
     }
 }

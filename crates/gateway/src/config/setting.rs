@@ -29,24 +29,75 @@ pub trait Setting: Serialize + Sized {
     fn shape() -> Shape;
 }
 
+/// A table with fixed keys, which may be a part of a larger one.
+pub(super) trait Table: Sized {
+    /// Reads its keys out of those of a table.
+    fn take(keys: &mut Keys<'_>, problems: &mut Problems) -> Option<Self>;
+
+    /// The names of its keys.
+    fn names() -> Vec<&'static str>;
+
+    /// Its keys, described.
+    fn keys() -> Vec<super::shape::Key>;
+}
+
 /// Declares a table with fixed keys.
 ///
 /// A key without `= default` must be written, unless its type says what it is then. The field `at` remembers where each
-/// was written.
+/// was written. The keys of a `flatten` field, a section of its own, stand in the same table as the others.
 macro_rules! section {
     (
         $(#[doc = $doc:literal])*
         pub struct $name:ident {
             $( $(#[doc = $key_doc:literal])* pub $key:ident: $type:ty $(= $default:expr)?, )*
+            $( flatten $(#[doc = $flat_doc:literal])* pub $flat:ident: $flat_type:ty, )*
         }
     ) => {
         $(#[doc = $doc])*
         #[derive(Clone, Debug, PartialEq, serde::Serialize)]
         pub struct $name {
             $( $(#[doc = $key_doc])* #[serde(skip_serializing_if = "crate::config::setting::is_absent")] pub $key: $type, )*
+            $( $(#[doc = $flat_doc])* #[serde(flatten)] pub $flat: $flat_type, )*
             /// Where the keys are written.
             #[serde(skip)]
             pub(crate) at: crate::config::setting::At,
+        }
+
+        impl crate::config::setting::Table for $name {
+            fn take(
+                keys: &mut crate::config::setting::Keys<'_>,
+                problems: &mut crate::config::problem::Problems,
+            ) -> Option<Self> {
+                $( let $key: Option<$type> = keys.take(
+                    stringify!($key),
+                    || crate::config::setting::fallback!($type $(, $default)?),
+                    problems,
+                ); )*
+                $( let $flat = <$flat_type as crate::config::setting::Table>::take(keys, problems); )*
+                let at = keys.at().clone();
+                Some(Self { $($key: $key?,)* $($flat: $flat?,)* at })
+            }
+
+            fn names() -> Vec<&'static str> {
+                let names = vec![$(stringify!($key)),*];
+                $( let names =
+                    [names, <$flat_type as crate::config::setting::Table>::names()].concat(); )*
+                names
+            }
+
+            fn keys() -> Vec<crate::config::shape::Key> {
+                use crate::config::shape::{Key, doc};
+                let keys = vec![$( Key {
+                    name: stringify!($key),
+                    doc: doc(&[$($key_doc),*]),
+                    shape: <$type as crate::config::setting::Setting>::shape(),
+                    default: crate::config::setting::fallback!($type $(, $default)?)
+                        .map(|default: $type| crate::config::setting::json(&default)),
+                } ),*];
+                $( let keys =
+                    [keys, <$flat_type as crate::config::setting::Table>::keys()].concat(); )*
+                keys
+            }
         }
 
         impl crate::config::setting::Setting for $name {
@@ -54,35 +105,27 @@ macro_rules! section {
                 value: &crate::config::value::Value,
                 problems: &mut crate::config::problem::Problems,
             ) -> Option<Self> {
-                let mut keys = crate::config::setting::Keys::of(value, problems)?;
-                $( let $key: Option<$type> = keys.take(
-                    stringify!($key),
-                    || crate::config::setting::fallback!($type $(, $default)?),
-                    problems,
-                ); )*
-                let at = keys.finish(&[$(stringify!($key)),*], problems);
-                Some(Self { $($key: $key?,)* at })
+                use crate::config::setting::{Keys, Table};
+                let mut keys = Keys::of(value, problems)?;
+                let table = <Self as Table>::take(&mut keys, problems);
+                keys.finish(&<Self as Table>::names(), problems);
+                table
             }
 
             fn missing() -> Option<Self> {
                 Some(Self {
                     $($key: crate::config::setting::fallback!($type $(, $default)?)?,)*
+                    $($flat: <$flat_type as crate::config::setting::Setting>::missing()?,)*
                     at: crate::config::setting::At::default(),
                 })
             }
 
             fn shape() -> crate::config::shape::Shape {
-                use crate::config::shape::{Key, Section, Shape, doc};
+                use crate::config::shape::{Section, Shape, doc};
                 Shape::Section(Section {
                     name: stringify!($name),
                     doc: doc(&[$($doc),*]),
-                    keys: vec![$( Key {
-                        name: stringify!($key),
-                        doc: doc(&[$($key_doc),*]),
-                        shape: <$type as crate::config::setting::Setting>::shape(),
-                        default: crate::config::setting::fallback!($type $(, $default)?)
-                            .map(|default: $type| crate::config::setting::json(&default)),
-                    } ),*],
+                    keys: <Self as crate::config::setting::Table>::keys(),
                 })
             }
         }
@@ -229,14 +272,18 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// Where those that have been taken are written.
+    pub(super) fn at(&self) -> &At {
+        &self.at
+    }
+
     /// Refuses what was not asked for.
-    pub(super) fn finish(self, allowed: &[&'static str], problems: &mut Problems) -> At {
+    pub(super) fn finish(self, allowed: &[&'static str], problems: &mut Problems) {
         let unknown = self.entries.iter().filter(|entry| !allowed.contains(&entry.key.as_str()));
         for entry in unknown {
             let (key, allowed) = (entry.key.clone(), allowed.to_vec());
             problems.add(&entry.place, Mistake::UnknownKey { key, allowed });
         }
-        self.at
     }
 }
 
@@ -313,7 +360,12 @@ impl Setting for bool {
 }
 
 /// An integer between two bounds.
-fn integer(value: &Value, least: i64, most: i64, problems: &mut Problems) -> Option<i64> {
+pub(super) fn integer(
+    value: &Value,
+    least: i64,
+    most: i64,
+    problems: &mut Problems,
+) -> Option<i64> {
     match value.kind {
         Kind::Integer(number) if (least..=most).contains(&number) => Some(number),
         Kind::Integer(read) => {
@@ -401,6 +453,55 @@ impl<T: Setting> Setting for Several<T> {
 
     fn shape() -> Shape {
         Shape::Either(vec![T::shape(), Shape::List(Box::new(T::shape()))])
+    }
+}
+
+/// Off, or on in one of the ways of `T`: `false`, `true`, or what else `T` is. `true` is a table in which nothing is written,
+/// and refused where one key must be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Switch<T> {
+    /// Off.
+    Off,
+    /// On, like this.
+    On(T),
+}
+
+impl<T> Switch<T> {
+    /// How, if it is on.
+    pub fn on(&self) -> Option<&T> {
+        match self {
+            Self::Off => None,
+            Self::On(how) => Some(how),
+        }
+    }
+}
+
+impl<T: Serialize> Serialize for Switch<T> {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => to.serialize_bool(false),
+            Self::On(how) => how.serialize(to),
+        }
+    }
+}
+
+impl<T: Setting> Setting for Switch<T> {
+    fn read(value: &Value, problems: &mut Problems) -> Option<Self> {
+        match value.kind {
+            Kind::Boolean(false) => Some(Self::Off),
+            Kind::Boolean(true) => {
+                let nothing = Value { kind: Kind::Table(Vec::new()), place: value.place.clone() };
+                T::read(&nothing, problems).map(Self::On)
+            }
+            _ => T::read(value, problems).map(Self::On),
+        }
+    }
+
+    fn shape() -> Shape {
+        Shape::Either(match T::shape() {
+            Shape::Either(ways) => [vec![bool::shape()], ways].concat(),
+            way => vec![bool::shape(), way],
+        })
     }
 }
 

@@ -6,25 +6,30 @@ use std::str::FromStr;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 
+use super::canary::Canary;
+use super::policies::Policies;
 use super::problem::{Mistake, Problems};
+use super::proxy::{Proxy, Reaching};
 use super::setting::{FilePath, Named, Setting, Several, choice, section, type_mistake, word};
 use super::shape::Shape;
 use super::tls::Tls;
-use super::units::ByteSize;
+use super::upstream::Balancing;
 use super::value::{Kind, Text, Value};
 use crate::handler::redirect;
 use crate::route::condition::{Network, Wanted};
 use crate::route::{self, host};
 
 section! {
-    /// What every site has that does not say otherwise. Fields of a site are set after these.
+    /// What every site has that does not say otherwise.
     pub struct Defaults {
         /// The certificate of sites without one.
         pub tls: Option<Tls>,
-        /// Changes of the fields of every request.
-        pub request_headers: Edit,
-        /// Changes of the fields of every response.
-        pub response_headers: Edit,
+        flatten
+        /// What requests meet before they are answered.
+        pub policies: Policies,
+        flatten
+        /// How backends are chosen.
+        pub balancing: Balancing,
     }
 }
 
@@ -32,7 +37,7 @@ section! {
     /// What is served under a host. The most specific host wins: an exact name, then a wildcard, then `*`; a request
     /// never leaves the site of its host.
     ///
-    /// `root`, `respond` or `redirect` answers what no route of the site takes; one of them or a route must be there.
+    /// `root`, `proxy`, `respond` or `redirect` answers what no route of the site takes; one of them or a route must be there.
     pub struct Site {
         /// The hosts, without a port. A wildcard stands for one label.
         pub host: Several<host::Pattern> = Several(vec![host::Pattern::Any]),
@@ -40,23 +45,30 @@ section! {
         pub tls: Option<Tls>,
         /// Serves the files of this directory: a path, or a table. Hidden files are not among them.
         pub root: Option<Root>,
+        /// Passes requests on to these backends: an address, a list of them, or a table.
+        pub proxy: Option<Proxy>,
         /// Answers every request with this: a text, or a table.
         pub respond: Option<Respond>,
         /// Sends clients elsewhere: a target, or a table.
         pub redirect: Option<Redirect>,
-        /// Largest content of a request, where that is less than `limits.body_size`; above it the answer is 413.
-        pub body_size: Option<ByteSize>,
-        /// Changes of the fields of requests, before the handler sees them.
-        pub request_headers: Edit,
-        /// Changes of the fields of responses, whoever made them.
-        pub response_headers: Edit,
+        /// What answers a share of the visitors in its place.
+        pub canary: Option<Canary>,
         /// Routes, in any order: the most specific wins.
         pub route: Vec<Route>,
+        flatten
+        /// How the backends of `proxy` are reached.
+        pub reaching: Reaching,
+        flatten
+        /// What requests meet before they are answered.
+        pub policies: Policies,
+        flatten
+        /// How backends are chosen.
+        pub balancing: Balancing,
     }
 }
 
 section! {
-    /// What is served for some paths of a site. `root`, `respond` or `redirect` answers; all conditions that are written must hold.
+    /// What is served for some paths of a site. `root`, `proxy`, `respond` or `redirect` answers; all conditions that are written must hold.
     ///
     /// The most specific path wins. From the left, at the first segment where two paths differ, a literal one beats a
     /// parameter, and a parameter beats the star. Among routes of the same path the one with more conditions wins; then
@@ -77,24 +89,38 @@ section! {
         pub protocol: Option<Several<Version>>,
         /// Serves the files of this directory, under the whole path of the request: a path, or a table.
         pub root: Option<Root>,
+        /// Passes requests on to these backends: an address, a list of them, or a table.
+        pub proxy: Option<Proxy>,
         /// Answers every request with this: a text, or a table.
         pub respond: Option<Respond>,
         /// Sends clients elsewhere: a target, or a table.
         pub redirect: Option<Redirect>,
-        /// Largest content of a request, where that is less than `limits.body_size`; above it the answer is 413.
-        pub body_size: Option<ByteSize>,
-        /// Changes of the fields of requests, after those of the site.
-        pub request_headers: Edit,
-        /// Changes of the fields of responses; they have the last word over those of the site.
-        pub response_headers: Edit,
+        /// What answers a share of the visitors in its place.
+        pub canary: Option<Canary>,
+        flatten
+        /// How the backends of `proxy` are reached.
+        pub reaching: Reaching,
+        flatten
+        /// What requests meet before they are answered.
+        pub policies: Policies,
+        flatten
+        /// How backends are chosen.
+        pub balancing: Balancing,
     }
 }
 
 section! {
-    /// Changes of header fields, such as `{ set = { x-frame-options = "DENY" }, remove = ["server"] }`.
+    /// Changes of header fields, such as `{ set = { x-frame-options = "DENY" }, remove = ["server"] }`. First fields are
+    /// taken out, then set, then added.
+    ///
+    /// In a value stand for what they are of the request: `{client}`, the address; `{host}`, with its port; `{proto}`,
+    /// `https` or `http`; `{method}`; `{path}`, as the client sent it; `{query}`, with its question mark; `{request_id}`.
+    /// A field whose value would be empty is left out.
     pub struct Edit {
         /// Fields to set; each replaces what was there under its name.
         pub set: Named<Text>,
+        /// Fields to add to those that are there: a value, or several.
+        pub add: Named<Several<Text>>,
         /// Fields to take out.
         pub remove: Vec<FieldName>,
     }
@@ -391,7 +417,6 @@ choice! {
 word!(RedirectTarget, "target", ["https://example.com{path}{query}", "/new"]);
 word!(host::Pattern, "host", ["example.com", "*.example.com", "*"]);
 word!(route::Pattern, "path", ["/about", "/assets/*", "/users/{id}"]);
-word!(Network, "network", ["192.0.2.0/24", "2001:db8::/32", "192.0.2.7"]);
 word!(MethodName, "method", ["GET", "POST"]);
 word!(FieldName, "header field", ["server"]);
 word!(MediaType, "media type", ["text/html; charset=utf-8"]);

@@ -16,6 +16,18 @@ fn mistakes(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_route_that_only_a_version_takes_that_is_off_is_refused() {
+    let of = |top: &str, versions: &str| {
+        let route = format!("[[site.route]]\npath = '/x'\nrespond = ''\nprotocol = {versions}");
+        mistakes(&format!("{top}\n[[site]]\nrespond = ''\n{route}"))
+    };
+    let refused = ["no request takes this route: HTTP/3 is off"];
+    assert_eq!(of("http3 = false", "'HTTP/3'"), refused);
+    assert_eq!(of("http3 = false", "['HTTP/2', 'HTTP/3']"), [""; 0]);
+    assert_eq!(of("", "'HTTP/3'"), [""; 0]);
+}
+
+#[test]
 fn every_key_of_the_model_can_be_written() {
     let model = read(WHOLE).unwrap_or_else(|problems| panic!("{problems}"));
     let json = model.to_json();
@@ -32,6 +44,7 @@ fn what_is_written_arrives_at_the_endpoint() {
     let expected = sterna_net::server::Config {
         handshake_timeout: std::time::Duration::from_secs(5),
         max_header_size: 16 << 10,
+        proxy_protocol: vec!["192.0.2.0/24".parse().expect("a network")],
         max_body_size: Some(1_000_000),
         alt_svc: Some(sterna_net::server::AltSvc {
             max_age: std::time::Duration::from_secs(3600),
@@ -55,6 +68,31 @@ fn an_empty_model_is_the_endpoint_s_own_default_but_for_the_body_limit() {
     let expected =
         sterna_net::server::Config { max_body_size: Some(10 << 20), ..Default::default() };
     assert_eq!(format!("{server:?}"), format!("{expected:?}"));
+}
+
+#[test]
+fn what_is_written_of_backends_arrives_at_the_handler() {
+    use crate::handler::{self, proxy};
+    let built = |text: &str| {
+        let built = Loaded::of_text("sterna.toml", text, &Environment::empty()).build();
+        let built = built.unwrap_or_else(|problems| panic!("{problems}"));
+        match built.gateway.routes.into_iter().next().map(|route| route.handler) {
+            Some(handler::Config::Proxy(config)) => *config,
+            other => panic!("{other:?}"),
+        }
+    };
+    let plain = built("[[site]]\nproxy = 'localhost:8080'");
+    assert_eq!(plain.upstream.backends[0].source.to_string(), "http://localhost:8080");
+    assert_eq!((plain.retries, plain.try_timeout, plain.underscores), (1, None, false));
+    assert_eq!((plain.host, &*plain.name), (proxy::ToldHost::Client, "sterna"));
+    let table = "name = 'edge'\n[[site]]\n\
+        proxy = { to = ['a:1', 'b:2'], host = 'app.example', retries = 3, try_timeout = '2s', underscores = true }";
+    let table = built(table);
+    assert_eq!(table.upstream.backends.len(), 2);
+    assert_eq!((table.retries, table.underscores), (3, true));
+    assert_eq!(table.try_timeout, Some(std::time::Duration::from_secs(2)));
+    let host = proxy::ToldHost::Fixed("app.example".parse().expect("a host"));
+    assert_eq!((table.host, &*table.name), (host, "edge"));
 }
 
 #[test]
@@ -86,6 +124,50 @@ fn a_secret_stays_where_it_is() {
 }
 
 #[test]
+fn the_operators_interface_is_never_open_to_everybody() {
+    let site = "[[site]]\nrespond = ''";
+    let environment =
+        Environment { variable: |_| Some("0123456789abcdef".to_owned()), ..Environment::empty() };
+    let told = |admin: &str| {
+        let text = format!("admin = {{ {admin} }}\n{site}");
+        let model = Loaded::of_text("sterna.toml", &text, &environment).model();
+        model.err().map(|problems| problems.to_string())
+    };
+    for fine in [
+        "listen = 'off'",
+        "listen = 'unix:/run/s'",
+        "listen = 'localhost:1'",
+        "listen = '[::1]:1'",
+        "listen = ':1', token = '${T}'",
+    ] {
+        assert_eq!(told(fine), None, "{fine}");
+    }
+    for (wrong, why) in [
+        ("listen = ':1'", "whoever reaches `:1`"),
+        ("listen = '10.0.0.1:1'", "whoever reaches"),
+        ("listen = 'a.example:1'", "whoever reaches"),
+        ("token = '0123456789abcdef'", "stands in the file"),
+        ("token = '${T:-short}x y'", "too short or has a character"),
+        ("listen = 'off', token = '${T}'", "without use"),
+        ("listen = 'unix:s'", "is no place for it"),
+    ] {
+        let told = told(wrong).unwrap_or_else(|| panic!("{wrong} is refused"));
+        assert!(told.contains(why), "{wrong}: {told}");
+    }
+}
+
+#[test]
+fn the_fields_of_the_access_log_are_known_and_each_is_there_once() {
+    let with = |fields: &str| {
+        mistakes(&format!("access_log = {{ fields = {fields} }}\n[[site]]\nrespond = ''"))
+    };
+    assert!(with("['time', 'route', 'proxy_error']").is_empty());
+    assert_eq!(with("['time', 'time']").len(), 1);
+    assert_eq!(with("[]").len(), 1);
+    assert_eq!(with("['tmie']").len(), 1);
+}
+
+#[test]
 fn reading_goes_on_after_each_kind_of_mistake() {
     let text = r#"
         listen = ["nowhere"]
@@ -101,6 +183,27 @@ fn reading_goes_on_after_each_kind_of_mistake() {
         respond = { status = 99 }
     "#;
     assert_eq!(mistakes(text).len(), 9, "{:#?}", mistakes(text));
+}
+
+#[test]
+fn whoever_is_trusted_is_somebody_and_a_field_is_read_from_somebody() {
+    let mistakes = |text: &str| mistakes(&format!("{text}\n[[site]]\nrespond = ''"));
+    for (text, expected) in [
+        ("trusted_proxies = '10.0.0.0/8'", None),
+        ("trusted_proxies = ['10.0.0.7', 'fd00::/8']\nclient_field = 'forwarded'", None),
+        ("trusted_proxies = ['10.0.0.7', '::/0']", Some("`::/0` is everyone")),
+        ("trusted_proxies = '10.0.0.7/8'", Some("names an address inside the network")),
+        ("trusted_proxies = []", Some("the list is empty")),
+        ("client_field = 'forwarded'", Some("there are none")),
+        ("client_field = 'x-real-ip'", Some("`x-real-ip`")),
+        ("proxy_protocol = 'loopback'", Some("is not a network")),
+    ] {
+        let told = mistakes(text).join("\n");
+        match expected {
+            None => assert_eq!(told, "", "{text}"),
+            Some(expected) => assert!(told.contains(expected), "{text}: {told}"),
+        }
+    }
 }
 
 #[test]
@@ -132,14 +235,79 @@ fn the_limit_of_a_body_is_that_of_the_route_else_of_the_site_and_never_above_all
         .gateway
         .routes
         .iter()
-        .map(|route| match &route.middleware[..] {
-            [crate::middleware::Config::BodyLimit(limit)] => limit.max_size,
-            other => panic!("{other:?}"),
+        .filter_map(|route| {
+            route.middleware.iter().find_map(|station| match station {
+                crate::middleware::Config::BodyLimit(limit) => Some(limit.max_size),
+                _ => None,
+            })
         })
         .collect();
     assert_eq!(limits, [1 << 20, 1 << 10, 1 << 20]);
     let above = mistakes("[[site]]\nrespond = ''\nbody_size = '11MiB'");
     assert_eq!(above, ["11MiB can never be sent: `limits.body_size` is 10MiB"]);
+}
+
+#[test]
+fn limits_stand_in_their_order_and_the_innermost_replaces_the_others() {
+    let text = r#"
+        limits = { in_flight = 100, streams_per_ip = 50, handshakes_per_ip = "20/s" }
+        [defaults]
+        rate_limit = "100/s per ip"
+        [[site]]
+        host = "a.test"
+        respond = "a"
+        bandwidth = "1MiB/s"
+        in_flight = { max = 5, queue = 0 }
+        [[site.route]]
+        path = "/b"
+        respond = "b"
+        rate_limit = ["1/s per route", "2/s global"]
+        body_min_rate = "off"
+    "#;
+    let built = Loaded::of_text("sterna.toml", text, &Environment::empty()).build();
+    let built = built.unwrap_or_else(|problems| panic!("{problems}"));
+    let stations = |path: &str| {
+        let route = built.gateway.routes.iter().find(|route| route.path.to_string() == path);
+        let stations = route.expect("a route").middleware.iter().map(|station| match station {
+            crate::middleware::Config::RateLimit(config) => {
+                let limits = config.limits.iter().map(ToString::to_string).collect::<Vec<_>>();
+                format!("rate {} in {}, {}", limits.join(" and "), config.scope, config.route)
+            }
+            crate::middleware::Config::InFlight(config) => {
+                format!("{} at once in {}", config.limit.max, config.scope)
+            }
+            crate::middleware::Config::Bandwidth(config) => {
+                format!("{} in {}", config.limit, config.scope)
+            }
+            crate::middleware::Config::Compress(_) => "compression".to_owned(),
+            other => format!("{other:?}"),
+        });
+        stations.filter(|station| station != "compression").collect::<Vec<_>>()
+    };
+    assert_eq!(
+        stations("/*"),
+        [
+            "rate 100/s per ip in defaults, a.test",
+            "100 at once in process",
+            "5 at once in a.test",
+            "1MiB/s in a.test",
+        ]
+    );
+    assert_eq!(
+        stations("/b"),
+        [
+            "rate 1/s per route and 2/s global in a.test /b , a.test /b ",
+            "100 at once in process",
+            "5 at once in a.test",
+            "1MiB/s in a.test",
+            "BodyRate(Config { rate: None })",
+        ]
+    );
+    let server = built.server;
+    let streams =
+        (server.max_http2_streams, server.max_http3_streams, server.quic.max_bidi_streams);
+    assert_eq!(streams, (50, 50, 50), "no connection is allowed more than its address");
+    assert!(server.handshakes_per_ip.is_some() && server.connections_per_ip.is_none());
 }
 
 #[test]
@@ -220,18 +388,154 @@ fn fields_of_the_route_have_the_last_word() {
     ";
     let built = Loaded::of_text("sterna.toml", text, &Environment::empty()).build();
     let built = built.unwrap_or_else(|problems| panic!("{problems}"));
-    let [crate::middleware::Config::Headers(headers)] = &built.gateway.routes[0].middleware[..]
+    let stations = built.gateway.routes[0].middleware.iter();
+    let [headers] = &stations
+        .filter_map(|station| match station {
+            crate::middleware::Config::Headers(headers) => Some(headers),
+            _ => None,
+        })
+        .collect::<Vec<_>>()[..]
     else {
-        panic!("one middleware");
+        panic!("one station of fields");
     };
     let set: Vec<String> = headers
         .response
         .set
         .iter()
-        .map(|(name, value)| format!("{name}={}", value.to_str().expect("text")))
+        .map(|(name, value)| match value {
+            crate::middleware::headers::Value::Fixed(value) => {
+                format!("{name}={}", value.to_str().expect("text"))
+            }
+            made => panic!("{made:?}"),
+        })
         .collect();
     assert_eq!(set, ["a=defaults", "b=site", "c=route"]);
     assert_eq!(headers.response.remove, Vec::<http::HeaderName>::new());
+}
+
+/// The stations of the first route, by their names.
+fn stations(text: &str) -> Vec<String> {
+    let built = Loaded::of_text("sterna.toml", text, &Environment::empty()).build();
+    let built = built.unwrap_or_else(|problems| panic!("{problems}"));
+    let name = |station| {
+        let text = format!("{station:?}");
+        text.split('(').next().unwrap_or_default().to_owned()
+    };
+    built.gateway.routes[0].middleware.iter().map(name).collect()
+}
+
+#[test]
+fn the_order_of_the_stations_is_always_the_same() {
+    let text = "[[site]]
+        canary = { percent = 1, respond = '' }
+        mirror = '127.0.0.1:1'
+        compress = true
+        rewrite = '/'
+        request_headers.set = { a = '1' }
+        body_size = '1KiB'
+        cors = true
+        response_headers.set = { a = '1' }
+        trace_context = 'start'
+        request_id = true
+        respond = ''";
+    let expected = [
+        "RequestId",
+        "TraceContext",
+        "Headers",
+        "Cors",
+        "BodyLimit",
+        "Preflight",
+        "Headers",
+        "Rewrite",
+        "Compress",
+        "Mirror",
+        "Canary",
+    ];
+    assert_eq!(stations(text), expected);
+}
+
+#[test]
+fn only_compression_is_there_without_being_asked_for_and_an_inner_table_takes_things_away() {
+    assert_eq!(stations("[[site]]\nrespond = ''"), ["Compress"]);
+    let all =
+        "[defaults]\ncompress = true\ncors = true\nrequest_id = true\ntrace_context = 'start'\n";
+    assert_eq!(stations(&format!("{all}[[site]]\nrespond = ''")).len(), 5);
+    let none = "compress = false\ncors = false\nrequest_id = false\ntrace_context = 'off'\n";
+    assert_eq!(stations(&format!("{all}[[site]]\nrespond = ''\n{none}")), [""; 0]);
+}
+
+#[test]
+fn another_site_may_be_told_in_three_ways() {
+    let cors = |text: &str| {
+        let text = format!("[[site]]\nrespond = ''\ncors = {text}");
+        read(&text).unwrap_or_else(|problems| panic!("{problems}")).site[0].policies.cors.clone()
+    };
+    assert_eq!(cors("true"), cors("'*'"));
+    assert_eq!(cors("true"), cors("{}"));
+    assert_eq!(cors("'https://a.test'"), cors("['https://a.test']"));
+    assert_eq!(cors("'https://a.test'"), cors("{ origins = 'https://a.test' }"));
+    assert_ne!(cors("false"), cors("true"));
+}
+
+#[test]
+fn what_a_policy_cannot_mean_is_refused_with_what_to_do() {
+    let site = |rest: &str| mistakes(&format!("[[site]]\nrespond = ''\n{rest}"));
+    for (text, expected) in [
+        (
+            "cors = { credentials = true }",
+            "every site of the world could read what a user sees here",
+        ),
+        ("cors = ['*', 'https://a.test']", "`*` is everybody already"),
+        (
+            "cors = 'a.test'",
+            "`a.test` is not an origin: write a scheme and a host, such as `https://app.example`, without a path",
+        ),
+        ("cors = 7", "expected `true`, `false`, an origin, a list or a table, found an integer"),
+        ("compress = { algorithms = ['gzip', 'gzip'] }", "a coding is there twice"),
+        ("compress = { algorithms = 'deflate' }", "`deflate` is not one of `zstd`, `gzip`, `br`"),
+        (
+            "compress = { types = 'html' }",
+            "`html` is not a type of content such as `text/html`, `text/*` or `*+json`",
+        ),
+        ("rewrite = '/u/{id}'", "`/*` has no parameter `{id}`"),
+        ("rewrite = 'u'", "`u` is not a path: begin with `/` or `{path}`"),
+        (
+            "strip_prefix = '/a/'",
+            "`/a/` is not the beginning of a path: write `/api`, without a slash at the end, a star or a query",
+        ),
+        (
+            "[[site.route]]\npath = '/b/*'\nrespond = ''\nstrip_prefix = '/a'",
+            "no path of `/b/*` begins with `/a`",
+        ),
+        (
+            "[[site.route]]\npath = ['/u/{id}', '/v']\nrespond = ''\nrewrite = '/{id}'",
+            "`/v` has no parameter `{id}`",
+        ),
+        ("canary = { percent = 101, respond = '' }", "101 is out of range: from 0 to 100"),
+        ("canary = { percent = 1 }", "this canary answers nothing"),
+        ("canary = { percent = 1, respond = '', root = '.' }", "`root` and `respond` both answer"),
+        (
+            "canary = { percent = 1, respond = '', by = 'client', cookie = 'a' }",
+            "nothing is kept in a cookie of ours: `by` is `client`",
+        ),
+        (
+            "canary = { percent = 1, respond = '', by = 'user' }",
+            "`user` is not `visitor`, `request`, `client`, `header NAME` or `cookie NAME`",
+        ),
+        (
+            "response_headers.set = { a = '{clinet}' }",
+            "`{clinet}` has `{clinet}`, which is not known: `{client}`, `{host}`, `{proto}`, `{method}`, `{path}`, `{query}` and `{request_id}` are",
+        ),
+        (
+            "response_headers.add = { content-length = '1' }",
+            "`content-length` says where a message ends, which the server knows better",
+        ),
+        ("trace_context = 'on'", "`on` is not one of `off`, `continue`, `start`"),
+    ] {
+        assert_eq!(site(text), [expected], "{text}");
+    }
+    let alone = "[[site]]\ncanary = { percent = 1, respond = '' }\n[[site.route]]\npath = '/'\nrespond = ''";
+    assert_eq!(mistakes(alone), ["there is nothing that the canary could answer in place of"]);
 }
 
 #[test]
@@ -270,11 +574,18 @@ proptest! {
 /// Every key of the file, and most of those below.
 const WHOLE: &str = r#"
 include = []
-listen = ["127.0.0.1:0", ":8443", "[::1]:1", "example.com:443"]
+log = "sterna_net=debug,warn"
+    admin = { listen = "127.0.0.1:9180" }
+    listen = ["127.0.0.1:0", ":8443", "[::1]:1", "example.com:443"]
 http = ":8080"
 workers = 2
 http3 = true
 access_log = { file = "/var/log/access.log", format = "json", max_size = "1GiB", keep = 3 }
+trusted_proxies = ["10.0.0.0/8", "192.0.2.7"]
+client_field = "forwarded"
+proxy_protocol = "192.0.2.0/24"
+key_log = "/var/lib/sterna/secrets"
+name = "edge-1"
 
 [alt_svc]
 max_age = "1h"
@@ -296,24 +607,47 @@ retry = "always"
 [defaults]
 tls = { cert = "site.pem", key = "site.key" }
 response_headers = { set = { x-content-type-options = "nosniff" }, remove = ["server"] }
+request_id = { header = "x-id", keep = "always", response = false }
+trace_context = "start"
+cors = { origins = ["https://a.test", "https://*.b.test"], methods = ["GET"], headers = ["x-a"], expose = ["x-b"], credentials = true, max_age = "1h", private_network = true }
+compress = { algorithms = ["br", "gzip"], level = "best", min_size = "1KB", types = ["text/*"], breach_safe = false }
 
 [[site]]
 host = ["example.com", "*.example.com"]
 root = "public"
 request_headers.remove = ["x-internal"]
+response_headers.add = { link = ["</a.css>; rel=preload", "</b.js>; rel=preload"], x-path = "{path}" }
+compress = false
+cors = false
+mirror = { proxy = "https://shadow.test", percent = 10, buffer = "1MiB", timeout = "1s" }
+canary = { percent = 5, by = "header x-user", header = "x-canary", respond = "new" }
 
 [[site.route]]
-path = ["/api/*", "/users/{id}"]
+path = ["/api/*", "/{app}/{id}"]
 method = ["GET", "HEAD"]
 header = { x-env = "beta", authorization = "*" }
 query = { v = "2" }
 client = ["10.0.0.0/8", "::1"]
 protocol = "HTTP/3"
+strip_prefix = "/api"
+rewrite = "/v2{path}"
+request_id = true
+cors = true
 respond = { status = 201, body = "hello", content_type = "text/html" }
 
 [[site]]
 host = "old.example"
 redirect = { to = "https://example.com{path}{query}", status = 301 }
+
+[[site]]
+host = "api.example"
+proxy = { to = ["https://a.internal", "h3://b.internal:444"], host = "backend", retries = 3, try_timeout = "2s", underscores = true }
+upstream_tls = { ca = "ca.pem", name = "internal", cert = "edge.pem", key = "edge.key" }
+upstream_timeouts = { connect = "1s", first_byte = "10s", idle = "1h", total = "2h" }
+
+[[site.route]]
+path = "/jobs/*"
+proxy = "unix:/run/jobs.sock"
 
 [[site]]
 root = { path = "app", fallback = "index.html", index = ["a.html"], listing = true }
