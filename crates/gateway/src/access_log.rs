@@ -8,6 +8,7 @@ mod entry;
 pub mod file;
 pub(crate) mod timestamp;
 
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -16,6 +17,7 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 pub(crate) use self::entry::Entry;
+pub use self::entry::fields::Field;
 use self::timestamp::Clock;
 
 /// Writes the lines of every worker to one output.
@@ -32,13 +34,17 @@ impl AccessLog {
     ///
     /// # Errors
     /// When the operating system gives no thread.
-    pub fn start(format: Format, output: impl Write + Send + 'static) -> io::Result<Self> {
-        let shared = Arc::new(Shared { format, ..Shared::default() });
+    pub fn start(
+        layout: impl Into<Layout>,
+        output: impl Write + Send + 'static,
+    ) -> io::Result<Self> {
+        let lanes = Mutex::new(Lanes { layout: layout.into(), ..Lanes::default() });
+        let shared = Arc::new(Shared { lanes, ..Shared::default() });
         let (running, ended) = mpsc::channel();
         let writer = thread::Builder::new().name("access-log".into()).spawn({
             let shared = Arc::clone(&shared);
             move || {
-                shared.write_all(output);
+                shared.write_all(Box::new(output));
                 drop(running);
             }
         })?;
@@ -48,6 +54,28 @@ impl AccessLog {
     /// What makes the recorder of each worker, on the worker's own thread.
     pub fn recorders(&self) -> Recorders {
         Recorders { shared: Arc::clone(&self.shared), writer: self.writer.clone() }
+    }
+
+    /// Writes lines of this form to this output from now on. What was logged before goes to the output that was there, and
+    /// no line is in between.
+    ///
+    /// Waits until that is so, but no longer than `patience`: an output that is stuck is left once it takes something.
+    pub fn redirect(
+        &self,
+        layout: impl Into<Layout>,
+        output: impl Write + Send + 'static,
+        patience: Duration,
+    ) {
+        let (followed, follows) = mpsc::channel();
+        *lock(&self.shared.next) = Some((layout.into(), Box::new(output), followed));
+        self.writer.unpark();
+        // Without an answer it is stuck, or has ended: both are told elsewhere.
+        let _ = follows.recv_timeout(patience);
+    }
+
+    /// Whether anything is written still: a pipe that nobody reads any more ends it.
+    pub fn is_running(&self) -> bool {
+        self.ended.try_recv() != Err(mpsc::TryRecvError::Disconnected)
     }
 
     /// How many lines were dropped because the output was slower than the requests.
@@ -78,6 +106,36 @@ pub enum Format {
     Json,
 }
 
+/// The form of lines, and what is in them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    format: Format,
+    fields: Option<Arc<[Field]>>,
+}
+
+impl Layout {
+    /// Lines of this form with these fields, in this order.
+    pub fn new(format: Format, fields: &[Field]) -> Self {
+        Self { format, fields: Some(fields.into()) }
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Those that were chosen; `None` for the usual ones.
+    pub(crate) fn fields(&self) -> Option<&[Field]> {
+        self.fields.as_deref()
+    }
+}
+
+/// The usual fields.
+impl From<Format> for Layout {
+    fn from(format: Format) -> Self {
+        Self { format, fields: None }
+    }
+}
+
 /// Makes recorders.
 #[derive(Clone, Debug)]
 pub struct Recorders {
@@ -88,10 +146,13 @@ pub struct Recorders {
 impl Recorders {
     /// A recorder for one worker.
     pub fn make(&self) -> Recorder {
-        let (pending, dropped) = Default::default();
-        let (format, writer) = (self.shared.format, self.writer.clone());
-        let lane = Arc::new(Lane { format, pending, dropped, writer });
-        lock(&self.shared.lanes).push(Arc::clone(&lane));
+        let mut lanes = lock(&self.shared.lanes);
+        let layout = lanes.layout.clone();
+        let wants_details = AtomicBool::new(layout.fields.is_some());
+        let pending = Mutex::new(Pending { layout, ..Pending::default() });
+        let (dropped, writer) = (AtomicU64::new(0), self.writer.clone());
+        let lane = Arc::new(Lane { pending, wants_details, dropped, writer });
+        lanes.open.push(Arc::clone(&lane));
         Recorder { lane }
     }
 }
@@ -103,16 +164,21 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// Whether lines have fields beside the usual ones.
+    fn wants_details(&self) -> bool {
+        self.lane.wants_details.load(Ordering::Relaxed)
+    }
+
     /// Adds the line that `write` appends in the form that it is given, or drops it when the output does not keep up.
-    fn record(&self, write: impl FnOnce(Format, &mut Vec<u8>, &mut Clock)) {
+    fn record(&self, write: impl FnOnce(&Layout, &mut Vec<u8>, &mut Clock)) {
         let mut pending = lock(&self.lane.pending);
         if pending.lines.len() >= BACKLOG {
             self.lane.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let was_empty = pending.lines.is_empty();
-        let Pending { lines, clock } = &mut *pending;
-        write(self.lane.format, lines, clock);
+        let Pending { layout, lines, clock } = &mut *pending;
+        write(layout, lines, clock);
         drop(pending);
         if was_empty {
             self.lane.writer.unpark();
@@ -123,7 +189,7 @@ impl Recorder {
 /// The way from one worker to the writer.
 #[derive(Debug)]
 struct Lane {
-    format: Format,
+    wants_details: AtomicBool,
     /// Shared with nobody but the writer, and by that for no longer than a swap.
     pending: Mutex<Pending>,
     dropped: AtomicU64,
@@ -132,24 +198,54 @@ struct Lane {
 
 #[derive(Debug, Default)]
 struct Pending {
+    layout: Layout,
     lines: Vec<u8>,
     clock: Clock,
 }
 
+/// The lanes of all workers.
 #[derive(Debug, Default)]
+struct Lanes {
+    /// Of those that open from now on.
+    layout: Layout,
+    open: Vec<Arc<Lane>>,
+    /// What was dropped on lanes that are closed.
+    dropped: u64,
+}
+
+/// Where lines go.
+type Output = Box<dyn Write + Send>;
+
+#[derive(Default)]
 struct Shared {
-    format: Format,
-    lanes: Mutex<Vec<Arc<Lane>>>,
+    lanes: Mutex<Lanes>,
+    /// Where lines go from now on, once the writer has seen it.
+    next: Mutex<Option<(Layout, Output, mpsc::Sender<()>)>>,
     stopping: AtomicBool,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("lanes", &self.lanes).finish_non_exhaustive()
+    }
 }
 
 impl Shared {
     /// The writer's life. Ends when told to, or when the output takes no more.
-    fn write_all(&self, mut output: impl Write) {
+    fn write_all(&self, mut output: Output) {
         let mut lines = Vec::new();
         loop {
             let stopping = self.stopping.load(Ordering::Acquire);
-            match self.write_pending(&mut output, &mut lines) {
+            let next = lock(&self.next).take();
+            let layout = next.as_ref().map(|(layout, ..)| layout);
+            let written = self.write_pending(&mut output, &mut lines, layout);
+            if let Some((_, next, followed)) = next {
+                output = next;
+                // Whoever asked may have lost patience.
+                let _ = followed.send(());
+                continue;
+            }
+            match written {
                 Ok(_) if stopping => return,
                 Ok(true) => thread::sleep(GATHER),
                 Ok(false) => thread::park(),
@@ -162,13 +258,24 @@ impl Shared {
         }
     }
 
-    /// Writes what has gathered; whether there was anything.
-    fn write_pending(&self, output: &mut impl Write, lines: &mut Vec<u8>) -> io::Result<bool> {
+    /// Writes what has gathered; whether there was anything. Lines behind it have the form of `next`, if there is one.
+    fn write_pending(
+        &self,
+        output: &mut impl Write,
+        lines: &mut Vec<u8>,
+        next: Option<&Layout>,
+    ) -> io::Result<bool> {
         let mut any = false;
-        let lanes = lock(&self.lanes).clone();
-        for lane in lanes {
+        for lane in self.lanes(next) {
             lines.clear();
-            std::mem::swap(&mut lock(&lane.pending).lines, lines);
+            {
+                let mut pending = lock(&lane.pending);
+                std::mem::swap(&mut pending.lines, lines);
+                if let Some(next) = next {
+                    pending.layout = next.clone();
+                    lane.wants_details.store(next.fields.is_some(), Ordering::Relaxed);
+                }
+            }
             any |= !lines.is_empty();
             persist(output, |output| write_some(output, lines))?;
         }
@@ -176,8 +283,27 @@ impl Shared {
         Ok(any)
     }
 
+    /// The lanes, without those of workers' recorders that are gone and have nothing left.
+    fn lanes(&self, next: Option<&Layout>) -> Vec<Arc<Lane>> {
+        let mut lanes = lock(&self.lanes);
+        let Lanes { layout, open, dropped } = &mut *lanes;
+        if let Some(next) = next {
+            layout.clone_from(next);
+        }
+        open.retain(|lane| {
+            let is_open = Arc::strong_count(lane) > 1 || !lock(&lane.pending).lines.is_empty();
+            if !is_open {
+                *dropped += lane.dropped.load(Ordering::Relaxed);
+            }
+            is_open
+        });
+        open.clone()
+    }
+
     fn dropped(&self) -> u64 {
-        lock(&self.lanes).iter().map(|lane| lane.dropped.load(Ordering::Relaxed)).sum()
+        let lanes = lock(&self.lanes);
+        let open = lanes.open.iter().map(|lane| lane.dropped.load(Ordering::Relaxed));
+        lanes.dropped + open.sum::<u64>()
     }
 }
 
@@ -334,6 +460,36 @@ mod tests {
         log.finish(PATIENCE);
         let expected: String = (0..10).map(|line| format!("{line}\n")).collect();
         assert_eq!(*lock(&output.written), expected.into_bytes());
+    }
+
+    #[test]
+    fn after_a_redirection_old_lines_are_in_the_old_output_and_new_ones_in_the_new() {
+        let (old, new) = (Output::default(), Output::default());
+        let log = AccessLog::start(Format::Text, old.clone()).expect("started");
+        let recorder = log.recorders().make();
+        let record = || {
+            recorder.record(|layout, to, _| {
+                to.extend(format!("{:?}\n", layout.format).into_bytes());
+            });
+        };
+        record();
+        log.redirect(Format::Json, new.clone(), PATIENCE);
+        record();
+        log.finish(PATIENCE);
+        assert_eq!(*lock(&old.written), b"Text\n");
+        assert_eq!(*lock(&new.written), b"Json\n");
+    }
+
+    #[test]
+    fn lanes_of_recorders_that_are_gone_are_forgotten_and_what_they_dropped_is_not() {
+        let log = AccessLog::start(Format::Text, Output::default()).expect("started");
+        for _ in 0..10 {
+            log.recorders().make().lane.dropped.store(1, Ordering::Relaxed);
+        }
+        let kept = log.recorders().make();
+        assert_eq!(log.shared.lanes(None).len(), 1);
+        assert_eq!(log.dropped(), 10);
+        drop(kept);
     }
 
     #[test]

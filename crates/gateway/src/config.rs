@@ -14,12 +14,19 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 mod access_log;
+mod address;
+mod admin;
 mod build;
+mod canary;
+mod changes;
 mod check;
 mod expand;
 mod listen;
 mod load;
+mod min_rate;
+mod policies;
 mod problem;
+mod proxy;
 mod quic;
 mod server;
 mod setting;
@@ -27,16 +34,30 @@ pub mod shape;
 mod site;
 mod tls;
 mod units;
+mod upstream;
 mod value;
 
 pub use self::access_log::{AccessLog, LogFormat, LogOptions};
+pub use self::address::{ClientField, Forwarded};
+pub use self::admin::{Admin, AdminPlace, LogFilter, NotAFilter, NotAnAdminPlace};
 pub use self::build::{Built, Certificate};
+pub use self::canary::{By, Canary, CookieName, OfHundred};
+pub use self::changes::Changes;
 pub use self::expand::Environment;
 pub use self::listen::{Listen, NotAPlace, PlainHttp, ResolveError};
+pub use self::min_rate::{MinRate, NotAMinRate};
+pub use self::policies::{
+    Algorithm, BasicAuth, Compress, Cors, CorsOptions, Country, Credential, ForwardAuth, InFlight,
+    InFlightOptions, Jwt, Keep, Level, Mirror, MirrorOptions, Policies, Realm, RequestId,
+    RewriteTo, StripPrefix, TraceContext, TypePattern, Url,
+};
 pub use self::problem::{Mistake, Place, Problems, Sources};
+pub use self::proxy::{
+    Backends, CertificateName, Proxy, Pseudonym, Reaching, ToldHost, UpstreamTimeouts, UpstreamTls,
+};
 pub use self::quic::{Congestion, Quic, Retry};
 pub use self::server::{AltSvc, Limits, Timeouts};
-pub use self::setting::{At, FilePath, Named, Setting, Several};
+pub use self::setting::{At, FilePath, Named, Setting, Several, Switch};
 use self::setting::{json, section};
 use self::shape::{Section, Shape};
 pub use self::site::{
@@ -44,7 +65,12 @@ pub use self::site::{
 };
 pub use self::tls::Tls;
 pub use self::units::{ByteSize, NotASize, NotASpan, Span};
+pub use self::upstream::{
+    Balance, Balancing, Breaker, CheckHost, CheckPath, Discovery, Eject, Ejection, Health,
+    HealthCheck, HealthProtocol, Member, NotAMember, Percent, RetryBudget, Server, StatusRange,
+};
 pub use self::value::{Text, Value};
+use crate::route::condition::Network;
 
 section! {
     /// The keys of the file itself, before its first table.
@@ -59,10 +85,29 @@ section! {
         pub http: Option<PlainHttp>,
         /// How many workers, each with a thread and sockets of its own. Without it one for each core.
         pub workers: Option<NonZeroUsize>,
+        /// What this server calls itself in `Via`, and in `Proxy-Status` when it could not pass a request on.
+        pub name: Pseudonym = Pseudonym::default(),
         /// Serves HTTP/3.
         pub http3: bool = true,
         /// The access log, a line for each request: `true`, `false`, or a table.
         pub access_log: AccessLog,
+        /// The networks of the proxies whose word counts for who the client is, such as that of a load balancer. Without
+        /// them, and for every other peer, the peer is the client. Only what they add to the field counts: it is read from
+        /// its right end to the first address that is not theirs; when that cannot be read, the peer is the client.
+        pub trusted_proxies: Option<Several<Network>>,
+        /// The field that these proxies write: `x-forwarded-for` or `forwarded` (RFC 7239). The other is never read: they may
+        /// pass it on as their client sent it.
+        pub client_field: ClientField = ClientField::XForwardedFor,
+        /// Peers that begin each TCP connection with the PROXY protocol, version 1 or 2, in front of TLS: then the client is
+        /// whom it names. A connection from them without it is closed, and so is one over HTTP/3, which has none.
+        pub proxy_protocol: Option<Several<Network>>,
+        /// What the process itself logs on stderr: a level, or levels by target. `--log` and `RUST_LOG` have the last word.
+        pub log: Option<LogFilter>,
+        /// The interface for the operator.
+        pub admin: Admin,
+        /// Writes the secrets of every connection to this file, for a packet analyser: who reads it reads all traffic.
+        /// `SSLKEYLOGFILE` has the last word.
+        pub key_log: Option<FilePath>,
         /// How clients on TCP learn of HTTP/3.
         pub alt_svc: AltSvc,
         /// What clients may use.

@@ -6,9 +6,12 @@
 use http::Method;
 
 use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::shared::Build;
 use crate::{Request, Response};
 
 pub mod files;
+pub mod proxy;
 pub mod redirect;
 pub mod respond;
 pub mod welcome;
@@ -19,7 +22,11 @@ pub trait Handler {
     ///
     /// # Cancel safety
     /// Dropping the future, as when the client is gone, ends the work for this request.
-    fn handle(&self, request: &mut Request) -> impl Future<Output = Result<Response, Error>>;
+    fn handle(
+        &self,
+        exchange: &mut Exchange,
+        request: &mut Request,
+    ) -> impl Future<Output = Result<Response, Error>>;
 }
 
 /// Which handler, and how.
@@ -27,6 +34,8 @@ pub trait Handler {
 pub enum Config {
     /// Files of a directory.
     Files(files::Config),
+    /// An upstream.
+    Proxy(Box<proxy::Config>),
     /// Elsewhere.
     Redirect(redirect::Config),
     /// One fixed answer.
@@ -35,16 +44,20 @@ pub enum Config {
     Welcome(welcome::Config),
     /// 404.
     NotFound,
+    /// 400.
+    Malformed,
 }
 
 impl Config {
-    pub(crate) fn build(&self) -> Built {
+    pub(crate) fn build(&self, build: Build<'_>) -> Built {
         match self {
             Self::Files(config) => Built::Files(config.build()),
+            Self::Proxy(config) => Built::Proxy(Box::new(config.build(build))),
             Self::Redirect(config) => Built::Redirect(config.build()),
             Self::Respond(config) => Built::Respond(config.build()),
             Self::Welcome(config) => Built::Welcome(config.build()),
             Self::NotFound => Built::NotFound,
+            Self::Malformed => Built::Malformed,
         }
     }
 }
@@ -53,20 +66,29 @@ impl Config {
 #[derive(Debug)]
 pub(crate) enum Built {
     Files(files::Files),
+    Proxy(Box<proxy::Proxy>),
     Redirect(redirect::Redirect),
     Respond(respond::Respond),
     Welcome(welcome::Welcome),
     NotFound,
+    Malformed,
 }
 
 impl Handler for Built {
-    async fn handle(&self, request: &mut Request) -> Result<Response, Error> {
+    async fn handle(
+        &self,
+        exchange: &mut Exchange,
+        request: &mut Request,
+    ) -> Result<Response, Error> {
         match self {
-            Self::Files(files) => files.handle(request).await,
-            Self::Redirect(redirect) => redirect.handle(request).await,
-            Self::Respond(respond) => respond.handle(request).await,
-            Self::Welcome(welcome) => welcome.handle(request).await,
+            Self::Files(files) => files.handle(exchange, request).await,
+            // In a box of its own: what waits for a backend is large, and no other handler should pay for it.
+            Self::Proxy(proxy) => Box::pin(proxy.handle(exchange, request)).await,
+            Self::Redirect(redirect) => redirect.handle(exchange, request).await,
+            Self::Respond(respond) => respond.handle(exchange, request).await,
+            Self::Welcome(welcome) => welcome.handle(exchange, request).await,
             Self::NotFound => Err(Error::NotFound),
+            Self::Malformed => Err(Error::Malformed),
         }
     }
 }

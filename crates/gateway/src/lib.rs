@@ -14,12 +14,16 @@
 //! ```no_run
 //! use sterna_gateway::handler::respond;
 //! use sterna_gateway::route::{self, Pattern};
-//! use sterna_gateway::{Config, Gateway, handler};
+//! use sterna_gateway::{Config, Gateway, Shared, handler};
 //!
 //! # fn serve(bound: sterna_net::Bound) -> Result<(), sterna_net::ServeError> {
 //! let hello = handler::Config::Respond(respond::Config::text("hello"));
-//! let config = Config { routes: vec![route::Config::new(Pattern::any(), hello)] };
-//! bound.serve_with(move |_worker| Gateway::new(&config, None))?.wait()
+//! let config = Config {
+//!     routes: vec![route::Config::new(Pattern::any(), hello)],
+//!     ..Config::default()
+//! };
+//! let shared = Shared::default();
+//! bound.serve_with(move |_worker| Gateway::new(&config, &shared, None))?.wait()
 //! # }
 //! ```
 #![forbid(unsafe_code)]
@@ -29,22 +33,36 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::Method;
 use tower_service::Service;
 
 pub mod access_log;
 mod body;
+pub mod client;
 pub mod config;
+mod encoding;
 mod error;
+mod exchange;
+pub mod forwarded;
 pub mod handler;
+pub mod metrics;
 pub mod middleware;
+mod random;
 pub mod route;
+mod shared;
+pub mod upstream;
+mod vary;
+mod weight;
 
 pub use self::access_log::AccessLog;
-use self::access_log::{Entry, Recorder};
-pub use self::body::Body;
-pub use self::error::Error;
+use self::access_log::Recorder;
+pub use self::body::{Body, BodyError};
+pub use self::encoding::Coding;
+pub use self::error::{Error, ProxyError, Unpassed};
+pub use self::exchange::Exchange;
+use self::metrics::Metrics;
 use self::route::Router;
+use self::shared::Build;
+pub use self::shared::{LimitFigures, Shared};
 
 /// What comes in.
 pub type Request = http::Request<sterna_net::Body>;
@@ -57,30 +75,39 @@ pub type Response = http::Response<Body>;
 pub struct Config {
     /// Routes in any order: the most specific wins.
     pub routes: Vec<route::Config>,
+    /// Who is believed to say for whom it speaks.
+    pub client: client::Config,
 }
 
 /// Answers requests: the tower service of one worker.
 #[derive(Clone, Debug)]
 pub struct Gateway {
     router: Rc<Router>,
+    client: Rc<client::Config>,
+    metrics: Metrics,
     recorder: Option<Recorder>,
 }
 
 impl Gateway {
     /// A gateway for one worker; without a recorder it keeps no access log.
-    pub fn new(config: &Config, recorder: Option<Recorder>) -> Self {
-        Self { router: Rc::new(Router::new(&config.routes)), recorder }
+    pub fn new(config: &Config, shared: &Shared, recorder: Option<Recorder>) -> Self {
+        let router = Router::new(&config.routes, Build { shared, path: None });
+        let (client, metrics) = (Rc::new(config.client.clone()), shared.metrics().clone());
+        Self { router: Rc::new(router), client, metrics, recorder }
     }
 
-    /// Answers one request. This is the whole life of a request, top to bottom.
+    /// Answers one request, which is borrowed so that the future is not as large as several of it. This is the whole life
+    /// of a request, top to bottom.
     ///
     /// # Cancel safety
     /// Dropping the future ends the work for the request, and logs it without a status.
-    pub async fn handle(&self, request: Request) -> Response {
-        let exchange = Exchange::begin(&request, self.recorder.as_ref());
-        let route = self.router.find(&request);
-        let (entered, response) = route.down(request).await;
-        let response = route.up(entered, response);
+    pub async fn handle(&self, request: &mut Request) -> Response {
+        let mut exchange = Exchange::begin(request, self.recorder.as_ref());
+        exchange.identify(&self.client, request);
+        let route = self.router.find(request, &exchange);
+        exchange.takes(route.metrics(), &self.metrics, request);
+        let (entered, response) = route.down(&mut exchange, request).await;
+        let response = route.up(entered, &mut exchange, response);
         exchange.end(response)
     }
 }
@@ -94,37 +121,9 @@ impl Service<Request> for Gateway {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
+    fn call(&mut self, mut request: Request) -> Self::Future {
         let gateway = self.clone();
-        Box::pin(async move { Ok(gateway.handle(request).await) })
-    }
-}
-
-/// What is remembered of a request until its response has ended.
-struct Exchange {
-    is_head: bool,
-    entry: Option<Box<Entry>>,
-}
-
-impl Exchange {
-    fn begin(request: &Request, recorder: Option<&Recorder>) -> Self {
-        Self {
-            is_head: request.method() == Method::HEAD,
-            entry: recorder.map(|recorder| Box::new(Entry::begin(request, recorder))),
-        }
-    }
-
-    /// The response as it leaves: its body writes the access log once it has ended.
-    fn end(self, response: Response) -> Response {
-        let (head, body) = response.into_parts();
-        // HEAD is answered with the head of GET (RFC 9110 §9.3.2), whoever made it.
-        // req: 9110-9.3.2-no-content
-        let body = if self.is_head { Body::empty() } else { body };
-        let mut entry = self.entry;
-        if let Some(entry) = &mut entry {
-            entry.answered(head.status, body.is_empty());
-        }
-        Response::from_parts(head, body.watched_by(entry))
+        Box::pin(async move { Ok(gateway.handle(&mut request).await) })
     }
 }
 

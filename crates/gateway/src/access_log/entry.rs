@@ -6,28 +6,36 @@
 //!                                                             status  |    from the head to the last byte
 //!                                                        bytes of content
 //! ```
-//! What is not known is `-`, such as the status of a request that was given up before its answer. The
-//! word `cut` follows when the response did not reach its end. The query is left out: it is where
-//! secrets are.
+//! In place of the peer stands the client that a trusted proxy names, without a port. What is not known
+//! is `-`, such as the status of a request that was given up before its answer. The word `cut` follows
+//! when the response did not reach its end. The query is left out: it is where secrets are.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 use sterna_net::RequestContext;
 
+use self::fields::Details;
 use super::timestamp::{Clock, push_padded};
 use super::{Format, Recorder};
 use crate::Request;
+use crate::exchange::{Notes, Proxied};
+use crate::metrics::{Block, RouteMetrics};
 
+pub(super) mod fields;
 mod json;
 
 /// A request on its way to the access log; dropping it writes the line.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    recorder: Recorder,
+    /// Where it is written, if it is.
+    recorder: Option<Recorder>,
+    /// Where it is counted, if it is.
+    block: Option<Arc<Block>>,
     line: Line,
     context: Option<RequestContext>,
     arrived: Instant,
@@ -43,23 +51,60 @@ struct Line {
     status: Option<StatusCode>,
     bytes: u64,
     is_whole: bool,
+    /// Who is behind a trusted proxy.
+    client: Option<IpAddr>,
+    /// What only a choice of fields asks for.
+    details: Option<Box<Details>>,
 }
 
 impl Entry {
     /// Notes the arrival of a request.
-    pub(crate) fn begin(request: &Request, recorder: &Recorder) -> Self {
+    pub(crate) fn begin(request: &Request, recorder: Option<&Recorder>) -> Self {
         Self {
-            recorder: recorder.clone(),
-            line: Line {
-                time: SystemTime::now(),
-                method: request.method().clone(),
-                target: request.uri().path_and_query().cloned(),
-                status: None,
-                bytes: 0,
-                is_whole: false,
-            },
-            context: RequestContext::of(request).cloned(),
+            recorder: recorder.cloned(),
+            block: None,
+            line: recorder.map_or_else(Line::unwritten, |recorder| Line::of(request, recorder)),
+            context: recorder.and_then(|_| RequestContext::of(request).cloned()),
             arrived: Instant::now(),
+        }
+    }
+
+    /// Notes who is behind the peer, a trusted proxy.
+    pub(crate) fn is_of(&mut self, client: IpAddr) {
+        self.line.client = Some(client);
+    }
+
+    /// Notes which route it takes, and where that counts it.
+    pub(crate) fn takes(&mut self, route: &RouteMetrics, block: Arc<Block>) {
+        self.block = Some(block);
+        if let Some(details) = &mut self.line.details {
+            details.route = Some(route.route().clone());
+        }
+    }
+
+    /// Notes what policies know of it.
+    pub(crate) fn noted(&mut self, notes: Option<&Notes>, is_canary: bool) {
+        let Some(details) = &mut self.line.details else { return };
+        details.is_canary = is_canary;
+        let Some(notes) = notes else { return };
+        details.trace_id = notes.trace.as_ref().map(|trace| trace.trace_id);
+        if let Some(id) = &notes.request_id {
+            details.request_id = Some(id.clone());
+        }
+    }
+
+    /// Whether it tells more than the usual line.
+    pub(crate) fn has_details(&self) -> bool {
+        self.line.details.is_some()
+    }
+
+    /// Notes what came of passing it on.
+    pub(crate) fn passed_on(&mut self, proxied: Box<Proxied>) {
+        if let (Some(block), Some(error)) = (&self.block, proxied.error) {
+            block.count_proxy_error(error);
+        }
+        if let Some(details) = &mut self.line.details {
+            details.proxied = Some(proxied);
         }
     }
 
@@ -79,16 +124,45 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let taken = self.arrived.elapsed();
-        let Self { recorder, line, context, .. } = self;
+        let Self { recorder, block, line, context, .. } = self;
+        if let Some(block) = block {
+            block.count(line.status, taken, line.bytes, line.is_whole);
+        }
+        let Some(recorder) = recorder else { return };
         let context = context.as_ref();
-        recorder.record(|format, to, clock| match format {
-            Format::Text => line.write(context, taken, to, clock),
-            Format::Json => line.write_json(context, taken, to, clock),
+        recorder.record(|layout, to, clock| match (layout.fields(), layout.format()) {
+            (Some(fields), format) => line.write_fields(fields, format, context, taken, to, clock),
+            (None, Format::Text) => line.write(context, taken, to, clock),
+            (None, Format::Json) => line.write_json(context, taken, to, clock),
         });
     }
 }
 
 impl Line {
+    fn of(request: &Request, recorder: &Recorder) -> Self {
+        Self {
+            time: SystemTime::now(),
+            method: request.method().clone(),
+            target: request.uri().path_and_query().cloned(),
+            details: recorder.wants_details().then(|| Box::new(Details::of(request))),
+            ..Self::unwritten()
+        }
+    }
+
+    /// One that nobody will read: what is counted of a request is in it, and no more.
+    fn unwritten() -> Self {
+        Self {
+            time: SystemTime::UNIX_EPOCH,
+            method: Method::GET,
+            target: None,
+            status: None,
+            bytes: 0,
+            is_whole: false,
+            client: None,
+            details: None,
+        }
+    }
+
     fn write(
         &self,
         context: Option<&RequestContext>,
@@ -100,7 +174,11 @@ impl Line {
         to.push(b' ');
         match context {
             Some(context) => {
-                push_address(context.peer_address(), to);
+                match self.client {
+                    // Writing to a `Vec` does not fail.
+                    Some(client) => drop(write!(to, "{client}")),
+                    None => push_address(context.peer_address(), to),
+                }
                 to.push(b' ');
                 to.extend_from_slice(context.protocol().as_str().as_bytes());
             }
@@ -192,6 +270,8 @@ mod tests {
             status: Some(StatusCode::OK),
             bytes: 1024,
             is_whole: true,
+            client: None,
+            details: None,
         }
     }
 

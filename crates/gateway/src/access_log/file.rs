@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// Configuration of a log file.
@@ -47,6 +47,8 @@ pub struct LogFile {
     /// When the first line was written.
     begun: SystemTime,
     lost: Arc<AtomicU64>,
+    /// Set by whoever has moved the file away.
+    reopen: Arc<AtomicBool>,
     is_failing: bool,
 }
 
@@ -56,9 +58,9 @@ impl LogFile {
     /// # Errors
     /// When it cannot be opened or made.
     pub fn open(config: Config) -> io::Result<Self> {
-        let (file, lost) = (None, Arc::default());
+        let (file, lost, reopen) = Default::default();
         let begun = SystemTime::now();
-        let mut log = Self { config, file, size: 0, begun, lost, is_failing: false };
+        let mut log = Self { config, file, size: 0, begun, lost, reopen, is_failing: false };
         log.reopen()?;
         Ok(log)
     }
@@ -66,6 +68,11 @@ impl LogFile {
     /// Counts the lines that could not be written.
     pub fn lost(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.lost)
+    }
+
+    /// Asks for the file to be opened anew with the next lines: it has been moved away by somebody else.
+    pub fn reopener(&self) -> Reopener {
+        Reopener(Arc::clone(&self.reopen))
     }
 
     fn reopen(&mut self) -> io::Result<()> {
@@ -106,6 +113,10 @@ impl LogFile {
 
     fn write_lines(&mut self, lines: &[u8], now: SystemTime) -> io::Result<()> {
         let more = lines.len() as u64;
+        if self.reopen.swap(false, Ordering::Relaxed) {
+            self.file = None;
+            self.reopen()?;
+        }
         if self.is_due(more, now)
             && let Err(error) = self.rotate()
         {
@@ -157,6 +168,17 @@ impl Write for LogFile {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Has a log file opened anew.
+#[derive(Clone, Debug)]
+pub struct Reopener(Arc<AtomicBool>);
+
+impl Reopener {
+    /// With the next lines.
+    pub fn reopen(&self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -240,6 +262,19 @@ mod tests {
         log.take(b"c\n", old);
         assert_eq!(dir.read("a.log"), text("c\n"));
         assert_eq!(dir.read("a.log.1"), text("a\nb\n"));
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_left_when_it_is_asked_for() {
+        let dir = Dir::new();
+        let mut log = dir.log(1000, 1);
+        log.write_all(b"a\n").expect("taken");
+        fs::rename(dir.0.join("a.log"), dir.0.join("moved")).expect("moved");
+        log.write_all(b"b\n").expect("taken");
+        log.reopener().reopen();
+        log.write_all(b"c\n").expect("taken");
+        assert_eq!(dir.read("moved"), text("a\nb\n"));
+        assert_eq!(dir.read("a.log"), text("c\n"));
     }
 
     #[test]

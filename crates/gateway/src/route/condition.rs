@@ -8,18 +8,22 @@
 use std::cmp::Reverse;
 use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
+use http::header::ACCESS_CONTROL_REQUEST_METHOD;
 use http::{HeaderName, Method};
+pub use sterna_net::{Network, NotANetwork};
 use sterna_net::{Protocol, RequestContext};
 
 use crate::Request;
+use crate::middleware::cors;
 
 /// The conditions of a route; empty ones hold for every request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// One of these methods.
     pub methods: Vec<Method>,
+    /// Whether a preflight counts as the method that it asks about.
+    pub preflights: bool,
     /// Each of these fields.
     pub headers: Vec<(HeaderName, Wanted)>,
     /// Each of these keys of the query, as they were sent.
@@ -42,25 +46,28 @@ pub enum Wanted {
 impl Conditions {
     /// Whether every request holds them.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        let preflights = self.preflights;
+        *self == Self { preflights, ..Self::default() }
     }
 
-    /// Whether `request` holds them all.
-    pub(super) fn hold(&self, request: &Request) -> bool {
-        let Self { methods, headers, query, clients, protocols } = self;
-        (methods.is_empty() || methods.contains(request.method()))
+    /// Whether `request` holds them all; `client` is asked for the address of its client if that matters.
+    pub(super) fn hold(&self, request: &Request, client: impl Fn() -> Option<IpAddr>) -> bool {
+        let Self { methods, preflights, headers, query, clients, protocols } = self;
+        (methods.is_empty()
+            || methods.contains(request.method())
+            || (*preflights && asks_about_one_of(request, methods)))
             && headers.iter().all(|(name, wanted)| {
                 let values = request.headers().get_all(name);
                 values.iter().any(|value| wanted.is(value.as_bytes()))
             })
             && query.iter().all(|(key, wanted)| has_pair(request, key, wanted))
-            && (clients.is_empty() || is_client_in(request, clients))
+            && (clients.is_empty() || is_client_in(client(), clients))
             && (protocols.is_empty() || is_protocol_of(request, protocols))
     }
 
     /// Sorts the most specific first.
     pub(super) fn rank(&self) -> impl Ord + use<> {
-        let Self { methods, headers, query, clients, protocols } = self;
+        let Self { methods, preflights: _, headers, query, clients, protocols } = self;
         let kind = |is_empty: bool| usize::from(!is_empty);
         let (method, client) = (kind(methods.is_empty()), kind(clients.is_empty()));
         let protocol = kind(protocols.is_empty());
@@ -68,7 +75,7 @@ impl Conditions {
         let equal = |wanted: &Wanted| usize::from(*wanted != Wanted::Present);
         let exact = headers.iter().map(|(_, wanted)| equal(wanted)).sum::<usize>()
             + query.iter().map(|(_, wanted)| equal(wanted)).sum::<usize>();
-        let bits = clients.iter().map(|network| network.bits).min().unwrap_or(0);
+        let bits = clients.iter().map(|network| network.bits()).min().unwrap_or(0);
         let rank = (all, method, headers.len(), query.len(), client, exact, bits, protocol);
         (Reverse(rank), self.to_string())
     }
@@ -105,102 +112,27 @@ impl fmt::Display for Conditions {
     }
 }
 
+/// Whether it is a preflight for one of these methods.
+fn asks_about_one_of(request: &Request, methods: &[Method]) -> bool {
+    let asked = request.headers().get(ACCESS_CONTROL_REQUEST_METHOD);
+    cors::is_preflight(request)
+        && asked.is_some_and(|asked| {
+            methods.iter().any(|method| method.as_str().as_bytes() == asked.as_bytes())
+        })
+}
+
 fn has_pair(request: &Request, key: &str, wanted: &Wanted) -> bool {
     let pairs = request.uri().query().into_iter().flat_map(|query| query.split('&'));
     let mut pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     pairs.any(|(name, value)| name == key && wanted.is(value.as_bytes()))
 }
 
-fn is_client_in(request: &Request, networks: &[Network]) -> bool {
-    let Some(context) = RequestContext::of(request) else { return false };
-    let address = context.peer_address().ip().to_canonical();
-    networks.iter().any(|network| network.contains(address))
+fn is_client_in(client: Option<IpAddr>, networks: &[Network]) -> bool {
+    client.is_some_and(|address| networks.iter().any(|network| network.contains(address)))
 }
 
 fn is_protocol_of(request: &Request, protocols: &[Protocol]) -> bool {
     RequestContext::of(request).is_some_and(|context| protocols.contains(&context.protocol()))
-}
-
-/// A network of addresses: `192.0.2.0/24`, `2001:db8::/32`, or one address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    bits: u32,
-}
-
-impl Network {
-    /// Whether `address` is in it.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                leading(network.to_bits().into(), self.bits + 96)
-                    == leading(address.to_bits().into(), self.bits + 96)
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                leading(network.to_bits(), self.bits) == leading(address.to_bits(), self.bits)
-            }
-            _ => false,
-        }
-    }
-}
-
-/// The first `bits` of 128.
-fn leading(value: u128, bits: u32) -> u128 {
-    value.checked_shr(128 - bits).unwrap_or(0)
-}
-
-impl FromStr for Network {
-    type Err = NotANetwork;
-
-    fn from_str(text: &str) -> Result<Self, NotANetwork> {
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| NotANetwork::Malformed)?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = match bits {
-            Some(bits) => bits.parse().ok().filter(|bits| *bits <= most),
-            None => Some(most),
-        };
-        let network = Self { address, bits: bits.ok_or(NotANetwork::Malformed)? };
-        if network.first() == address { Ok(network) } else { Err(NotANetwork::HostBits) }
-    }
-}
-
-impl Network {
-    /// The address with nothing behind the prefix.
-    fn first(&self) -> IpAddr {
-        match self.address {
-            IpAddr::V4(address) => {
-                let mask = u32::MAX.checked_shl(32 - self.bits).unwrap_or(0);
-                IpAddr::V4((address.to_bits() & mask).into())
-            }
-            IpAddr::V6(address) => {
-                let mask = u128::MAX.checked_shl(128 - self.bits).unwrap_or(0);
-                IpAddr::V6((address.to_bits() & mask).into())
-            }
-        }
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.bits)
-    }
-}
-
-/// Why a text is no network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotANetwork {
-    /// It is something else.
-    #[error("is not a network such as `192.0.2.0/24`, `2001:db8::/32` or `192.0.2.7`")]
-    Malformed,
-    /// The address goes on behind the prefix.
-    #[error(
-        "names an address inside the network, not the network: clear the bits behind the prefix"
-    )]
-    HostBits,
 }
 
 #[cfg(test)]
@@ -229,7 +161,11 @@ mod tests {
             (Method::GET, "/?v=2&debug", ("x-env", "beta2"), false),
             (Method::GET, "/", ("x-env", "beta"), false),
         ] {
-            assert_eq!(conditions.hold(&request(method, uri, header)), holds, "{uri} {header:?}");
+            assert_eq!(
+                conditions.hold(&request(method, uri, header), || None),
+                holds,
+                "{uri} {header:?}"
+            );
         }
     }
 
@@ -238,7 +174,7 @@ mod tests {
         let anyone = Conditions { clients: vec![network("0.0.0.0/0")], ..Conditions::default() };
         let http3 = Conditions { protocols: vec![Protocol::Http3], ..Conditions::default() };
         for conditions in [anyone, http3] {
-            assert!(!conditions.hold(&request(Method::GET, "/", ("a", "b"))));
+            assert!(!conditions.hold(&request(Method::GET, "/", ("a", "b")), || None));
         }
     }
 
@@ -261,31 +197,5 @@ mod tests {
 
     fn network(text: &str) -> Network {
         text.parse().expect("a network")
-    }
-
-    #[test]
-    fn a_network_holds_its_first_and_last_address_and_not_the_next() {
-        for (text, inside, outside) in [
-            ("192.0.2.0/24", &["192.0.2.0", "192.0.2.255"][..], &["192.0.3.0", "::c000:200"][..]),
-            ("192.0.2.7", &["192.0.2.7"], &["192.0.2.6", "192.0.2.8"]),
-            ("0.0.0.0/0", &["0.0.0.0", "255.255.255.255"], &["::"]),
-            ("2001:db8::/32", &["2001:db8::", "2001:db8:ffff::1"], &["2001:db9::", "10.0.0.1"]),
-            ("::/0", &["::1"], &["127.0.0.1"]),
-            ("::1", &["::1"], &["::2"]),
-        ] {
-            let holds =
-                |address: &&str| network(text).contains(address.parse().expect("an address"));
-            assert!(inside.iter().all(holds), "{text}");
-            assert!(!outside.iter().any(holds), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_network_is_refused_with_its_reason() {
-        for text in ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0/8", "a/8"] {
-            assert_eq!(text.parse::<Network>(), Err(NotANetwork::Malformed), "{text}");
-        }
-        assert_eq!("10.0.0.1/8".parse::<Network>(), Err(NotANetwork::HostBits));
-        assert_eq!("2001:db8::1/32".parse::<Network>(), Err(NotANetwork::HostBits));
     }
 }

@@ -118,6 +118,15 @@ fn host_of(request: &Request) -> Cow<'_, str> {
     }
 }
 
+/// Whether the authority of the target has a port that is no number, which HTTP/2 alone lets through to here.
+pub(super) fn has_odd_port(request: &Request) -> bool {
+    let authority = request.uri().authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    // Colons within brackets separate nothing.
+    let behind = authority.rsplit_once(']').map_or(authority, |(_, behind)| behind);
+    let port = behind.rsplit_once(':').map(|(_, port)| port).unwrap_or_default();
+    port.bytes().any(|byte| !byte.is_ascii_digit())
+}
+
 fn without_port(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,

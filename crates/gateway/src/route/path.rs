@@ -45,6 +45,21 @@ impl Pattern {
         self.to_string().replace(['{', '}', '*'], "x")
     }
 
+    /// The names of its parameters.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Parameter(name) => Some(name.as_str()),
+            Segment::Literal(_) => None,
+        })
+    }
+
+    /// The segment of `path`, as it was sent, that is in the place of the parameter `name`.
+    pub(crate) fn segment<'p>(&self, name: &str, path: &'p str) -> Option<&'p str> {
+        let is_it = |segment: &Segment| matches!(segment, Segment::Parameter(it) if it == name);
+        let at = self.segments.iter().position(is_it)?;
+        path.strip_prefix('/')?.split('/').nth(at)
+    }
+
     /// Whether both match the same paths.
     pub fn is_same_as(&self, other: &Self) -> bool {
         let same = |(a, b): (&Segment, &Segment)| match (a, b) {

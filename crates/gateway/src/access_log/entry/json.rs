@@ -4,8 +4,9 @@
 //! {"time":"2026-11-21T01:53:04.123Z","peer":"127.0.0.1:50332","protocol":"HTTP/3","method":"GET",
 //!  "path":"/index.html","status":200,"bytes":1024,"duration_ms":0.412,"rtt_ms":0.250,"cut":false}
 //! ```
-//! On one line. What is not known is `null`.
+//! On one line; `client` follows the peer where a trusted proxy names one. What is not known is `null`.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
@@ -33,6 +34,10 @@ impl Line {
                 to.push(b'"');
             }
             None => to.extend_from_slice(b"\",\"peer\":null,\"protocol\":null"),
+        }
+        if let Some(client) = self.client {
+            // Writing to a `Vec` does not fail.
+            let _ = write!(to, ",\"client\":\"{client}\"");
         }
         to.extend_from_slice(b",\"method\":");
         push_string(self.method.as_str().as_bytes(), to);
@@ -62,7 +67,7 @@ impl Line {
 
 /// Text of the client's choice. Bytes that are not ASCII are escaped one by one, for nobody promised that
 /// they are UTF-8.
-fn push_string(text: &[u8], to: &mut Vec<u8>) {
+pub(super) fn push_string(text: &[u8], to: &mut Vec<u8>) {
     to.push(b'"');
     for &byte in text {
         match byte {
