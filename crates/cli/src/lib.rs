@@ -2,7 +2,7 @@
 //!
 //! Exit codes: 0 when all went well, a clean drain among it; 1 when something was wrong with what was
 //! asked for, with one message about it; 2 when the command line itself was wrong; 128 and the number
-//! of the signal when a second signal ended a drain.
+//! of the signal when a second signal ended a drain, or when one ended a `load`.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -10,18 +10,23 @@ use std::time::Instant;
 
 use clap::Parser;
 
+mod admin;
 mod certificate;
 pub mod command;
 mod error;
+mod https_record;
 mod limits;
 mod listen;
 mod local_ca;
 mod logging;
+mod operation;
 mod plain;
 mod preflight;
 mod report;
 mod serve;
+mod signals;
 mod trust;
+mod watch;
 
 pub use self::command::Cli;
 
@@ -36,8 +41,10 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report::failure(&error);
-            ExitCode::FAILURE
+            if !error.is_silent() {
+                report::failure(&error);
+            }
+            ExitCode::from(error.exit_code())
         }
     }
 }

@@ -8,7 +8,7 @@ pub(crate) use sterna_gateway::config::PlainHttp as Choice;
 use sterna_gateway::handler::{self, redirect};
 use sterna_gateway::middleware::{self, headers};
 use sterna_gateway::route::{self, Pattern};
-use sterna_net::{Bound, Server};
+use sterna_net::{Bound, Server, server};
 
 use crate::error::Error;
 
@@ -22,15 +22,19 @@ pub(crate) struct Plain {
 
 impl Plain {
     /// Binds what was asked for; without a choice, the usual port beside each usual port of HTTPS, if it is
-    /// free.
+    /// free. `proxies` begin with the PROXY protocol here too.
     ///
     /// # Errors
     /// When a place that was asked for cannot be had.
-    pub(crate) fn bind(choice: Option<&Choice>, https: &[SocketAddr]) -> Result<Self, Error> {
+    pub(crate) fn bind(
+        choice: Option<&Choice>,
+        https: &[SocketAddr],
+        config: &server::Config,
+    ) -> Result<Self, Error> {
         match choice {
             Some(Choice::Off) => Ok(Self::default()),
             Some(Choice::At(listen)) => {
-                let bound = server(listen.resolve()?).bind()?;
+                let bound = server(listen.resolve()?, config).bind()?;
                 Ok(Self { bound: Some(bound), note: None })
             }
             None => {
@@ -38,7 +42,7 @@ impl Plain {
                 if usual.is_empty() {
                     return Ok(Self::default());
                 }
-                Ok(match server(usual).bind() {
+                Ok(match server(usual, config).bind() {
                     Ok(bound) => Self { bound: Some(bound), note: None },
                     Err(error) => Self { bound: None, note: Some(error.to_string()) },
                 })
@@ -52,9 +56,10 @@ impl Plain {
     }
 }
 
-/// One worker is enough: nobody stays here.
-fn server(addresses: Vec<SocketAddr>) -> sterna_net::Builder {
-    addresses.into_iter().fold(Server::builder().workers(1), sterna_net::Builder::listen)
+/// One worker is enough: nobody stays here. Clients have the limits and the time that they have elsewhere.
+fn server(addresses: Vec<SocketAddr>, config: &server::Config) -> sterna_net::Builder {
+    let builder = Server::builder().workers(1).config(config.clone());
+    addresses.into_iter().fold(builder, sterna_net::Builder::listen)
 }
 
 /// Where people who write `http://` come out: 80 for 443, and 8080 for 8443.
@@ -67,8 +72,16 @@ fn beside(https: SocketAddr) -> Option<SocketAddr> {
     Some(SocketAddr::new(https.ip(), port))
 }
 
+/// What plain HTTP answers.
+pub(crate) fn config(
+    https_port: u16,
+    client: sterna_gateway::client::Config,
+) -> sterna_gateway::Config {
+    sterna_gateway::Config { routes: routes(https_port), client }
+}
+
 /// To the same place on the port of HTTPS, but for what certificate authorities ask for over plain HTTP.
-pub(crate) fn routes(https_port: u16) -> Vec<route::Config> {
+fn routes(https_port: u16) -> Vec<route::Config> {
     let port = if https_port == 443 { String::new() } else { format!(":{https_port}") };
     let target = format!("https://{{host}}{port}{{path}}{{query}}");
     let Ok(target) = target.parse() else { unreachable!("a constant but for a number") };
@@ -76,7 +89,7 @@ pub(crate) fn routes(https_port: u16) -> Vec<route::Config> {
     let mut everything = route::Config::new(Pattern::any(), handler::Config::Redirect(redirect));
     // Browsers keep a 308 for ever, also for the port of a developer's machine, where tomorrow another
     // server answers.
-    let no_store = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let no_store = (CACHE_CONTROL, HeaderValue::from_static("no-store").into());
     let response = headers::Edit { set: vec![no_store], ..headers::Edit::default() };
     let headers = headers::Config { response, ..headers::Config::default() };
     everything.middleware = vec![middleware::Config::Headers(headers)];

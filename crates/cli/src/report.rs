@@ -51,9 +51,17 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
+/// Tells how a server has started. The last line tells scripts that connections are accepted.
+pub(crate) fn ready(started: &str, begun: Instant) {
+    say(started);
+    say(&format!("ready in {} ms", begun.elapsed().as_millis()));
+}
+
 /// A server that has started.
 pub(crate) struct Started<'a> {
     pub(crate) what: &'a str,
+    /// A host that is served, where that of the place to listen is not.
+    pub(crate) host: Option<&'a str>,
     pub(crate) listen: &'a [Listen],
     pub(crate) addresses: &'a [SocketAddr],
     /// Where plain HTTP is redirected.
@@ -62,17 +70,11 @@ pub(crate) struct Started<'a> {
     pub(crate) warnings: &'a [String],
     /// Why plain HTTP is not redirected, though nobody said so.
     pub(crate) note: Option<&'a str>,
-    pub(crate) begun: Instant,
 }
 
 impl Started<'_> {
-    /// Prints it. The last line tells scripts that connections are accepted.
-    pub(crate) fn print(&self) {
-        say(&self.text());
-        say(&format!("ready in {} ms", self.begun.elapsed().as_millis()));
-    }
-
-    fn text(&self) -> String {
+    /// What to tell.
+    pub(crate) fn text(&self) -> String {
         let mut text = format!("sterna {} serves {}\n", env!("CARGO_PKG_VERSION"), self.what);
         let urls: Vec<String> = self.addresses.iter().map(|at| format!("https://{at}")).collect();
         let urls = urls.join("  ");
@@ -117,10 +119,11 @@ impl Started<'_> {
         }
     }
 
-    /// Where a client on this machine finds the server, such as `https://localhost:8443/`.
+    /// Where a client finds the server, such as `https://localhost:8443/`.
     fn url(&self) -> Option<String> {
         let (listen, address) = (self.listen.first()?, self.addresses.first()?);
-        Some(format!("https://{}:{}/", listen.host(), address.port()))
+        let host = self.host.map_or_else(|| listen.host(), str::to_owned);
+        Some(format!("https://{host}:{}/", address.port()))
     }
 
     /// Commands that work as they stand.
@@ -129,10 +132,12 @@ impl Started<'_> {
             Some(root) => format!("--cacert {}", quoted(&root.display().to_string())),
             None => "--insecure".to_owned(),
         };
-        let mut commands = vec![
-            format!("curl {trust} {url}"),
-            format!("curl --http3-only {trust} {url}    # if `curl --version` lists HTTP3"),
-        ];
+        // It believes the local authority by itself, for this machine.
+        let get = match &self.certificate.local_root() {
+            Some(_) => format!("sterna get --http3 -v {url}"),
+            None => format!("sterna get --http3 -v --insecure {url}"),
+        };
+        let mut commands = vec![get, format!("curl {trust} {url}")];
         if let Some(spki) = self.certificate.local_spki() {
             let authority = url.trim_start_matches("https://").trim_end_matches('/');
             // A profile of its own: a running Chrome would take the page and ignore the flags.

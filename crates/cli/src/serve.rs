@@ -1,27 +1,30 @@
-//! The life of a server process: bind, tell, serve, drain.
+//! The life of a server process: bind, tell, serve, end. What happens between is [`Operation`]'s.
 
+use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::mpsc;
-use std::thread;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sterna_gateway::access_log::{self, Recorders, file};
-use sterna_gateway::config::{self, Model};
-use sterna_gateway::{AccessLog, Gateway, route};
-use sterna_net::{Bound, Running, Server, Shutdown, server};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use sterna_gateway::Shared;
+use sterna_gateway::access_log::{self, file};
+use sterna_gateway::config::{self, AdminPlace, LogFilter, Model};
+use sterna_net::{Running, Server, ServerTls, server};
 
+use crate::admin::Interface;
 use crate::certificate::Certificate;
 use crate::error::Error;
 use crate::limits;
 use crate::listen::Listen;
 use crate::logging::LogFormat;
+use crate::operation::{Facts, Log, Operation, Planner, Reloader, Site};
 use crate::plain::{self, Plain};
 use crate::report::{self, Started};
+use crate::{logging, signals, watch};
 
 /// Arguments of every verb that serves.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Args {
     /// Where to listen, with TCP and UDP; may be given several times. `:PORT` is every address of the
@@ -51,9 +54,30 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
 
+    /// Where the operator's interface is: `unix:PATH`, an address and a port, or `off`. Default: a socket in
+    /// `$XDG_RUNTIME_DIR/sterna` or `/run/sterna`, named by the port.
+    #[arg(long, value_name = "PLACE")]
+    admin: Option<AdminPlace>,
+
+    /// What its requests must show.
+    #[arg(skip)]
+    admin_token: Option<String>,
+
+    /// What the process logs, as a configuration says it.
+    #[arg(skip)]
+    log: Option<LogFilter>,
+
+    /// What is in a line of the access log, as a configuration says it.
+    #[arg(skip)]
+    log_layout: Option<config::AccessLog>,
+
     /// The file of the access log as a configuration says it.
     #[arg(skip)]
     log_file: Option<file::Config>,
+
+    /// Where a configuration wants the secrets of connections.
+    #[arg(skip)]
+    key_log: Option<PathBuf>,
 }
 
 impl Args {
@@ -68,6 +92,11 @@ impl Args {
         let log = &model.access_log;
         self.no_access_log |= !log.0.enabled && self.access_log.is_none();
         self.log_file = log.file();
+        self.log_layout = Some(log.clone());
+        self.log.clone_from(&model.log);
+        self.admin = self.admin.or_else(|| model.admin.listen.clone());
+        self.admin_token = model.admin.secret().map(str::to_owned);
+        self.key_log = model.key_log.as_ref().map(|file| file.0.clone());
         if log.0.format == config::LogFormat::Json {
             self.log_format = LogFormat::Json;
         }
@@ -88,18 +117,25 @@ impl Args {
 pub(crate) struct Plan {
     /// For people.
     pub(crate) what: String,
+    /// A host that is served, where that of the place to listen is not.
+    pub(crate) host: Option<String>,
     pub(crate) certificate: Certificate,
-    pub(crate) routes: Vec<route::Config>,
+    pub(crate) gateway: sterna_gateway::Config,
     pub(crate) server: server::Config,
+    /// The configuration, where there is one.
+    pub(crate) model: Option<Model>,
+    /// What was read for it.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// Serves until a signal, then drains. Everything that can be refused is refused before anything is
 /// started.
-pub(crate) fn serve(args: &Args, plan: Plan, begun: Instant) -> Result<(), Error> {
+pub(crate) fn serve(planner: Planner, watch: bool, begun: Instant) -> Result<(), Error> {
     limits::raise_open_files();
-    let (key_log, secrets) = key_log();
-    let tls = plan.certificate.tls.clone().key_log(key_log);
-    let mut builder = Server::builder().tls(tls).config(plan.server);
+    let (args, plan) = (planner.anew)()?;
+    logging::configure(args.log())?;
+    let (tls, secrets) = key_log(plan.certificate.tls.clone(), args.key_log.as_deref())?;
+    let mut builder = Server::builder().tls(tls).config(plan.server.clone());
     for listen in &args.listen {
         for address in listen.resolve()? {
             builder = builder.listen(address);
@@ -110,135 +146,108 @@ pub(crate) fn serve(args: &Args, plan: Plan, begun: Instant) -> Result<(), Error
     }
     let bound = builder.bind()?;
     let (addresses, warnings) = (bound.addresses().to_vec(), bound.warnings().to_vec());
-    let plain = Plain::bind(args.http.as_ref(), &addresses)?;
-    let log = if args.no_access_log { None } else { Some(args.start_access_log()?) };
-    let recorders = log.as_ref().map(AccessLog::recorders);
+    let plain = Plain::bind(args.http.as_ref(), &addresses, &plan.server)?;
+    let (log, recorders) = Log::start(&args)?;
     let plain_addresses = plain.addresses();
     let https_port = addresses.first().map_or(443, SocketAddr::port);
-    let mut servers = vec![start(bound, plan.routes, recorders.clone())?];
+    let (shared, site) = (Shared::default(), Site::new(plan.gateway.clone(), recorders.clone()));
+    let mut servers = vec![site.start(bound, &shared)?];
+    let mut sites = vec![(site, servers[0].control())];
     if let Some(bound) = plain.bound {
-        servers.push(start(bound, plain::routes(https_port), recorders)?);
+        // Whom proxies speak for is the same there.
+        let site = Site::new(plain::config(https_port, plan.gateway.client.clone()), recorders);
+        servers.push(site.start(bound, &shared)?);
+        sites.push((site, servers[1].control()));
     }
-    drain_at_signal(servers.iter().map(Running::handle).collect())?;
-    Started {
+    let started = Started {
         what: &plan.what,
+        host: plan.host.as_deref(),
         listen: &args.listen,
         addresses: &addresses,
         plain: &plain_addresses,
         certificate: &plan.certificate,
         warnings: &[warnings, secrets].concat(),
         note: plain.note.as_deref(),
-        begun,
     }
-    .print();
+    .text();
+    let interface = Interface::bind(&args, &addresses)?;
+    let facts = Facts { addresses: addresses.clone(), plain: plain_addresses.clone(), shared };
+    let operation = Operation::new(planner, args, plan, sites, log, facts);
+    let operation = Arc::new(operation);
+    let (interface, note) = interface.serve(&operation)?;
+    let reloader = Reloader::start(operation.clone())?;
+    signals::heed(&operation, &reloader)?;
+    if watch {
+        watch::start(&operation, &reloader)?;
+    }
+    report::ready(&format!("{started}\n{note}"), begun);
     let ended: Vec<_> = servers.into_iter().map(Running::wait).collect();
-    if let Some(log) = log {
-        log.finish(LOG_PATIENCE);
+    operation.finish();
+    if let Some(interface) = interface {
+        // Whoever asked for the end wants to hear of it.
+        interface.finish(LAST_ANSWERS);
     }
     Ok(ended.into_iter().collect::<Result<(), _>>()?)
 }
 
 impl Args {
-    fn start_access_log(&self) -> Result<AccessLog, Error> {
+    /// How lines of the access log look.
+    pub(crate) fn access_log_layout(&self) -> access_log::Layout {
         let format = match self.log_format {
             LogFormat::Text => access_log::Format::Text,
             LogFormat::Json => access_log::Format::Json,
         };
+        self.log_layout.as_ref().map_or(format.into(), |log| log.layout(format))
+    }
+
+    /// Where the operator's interface is to be, and what its requests must show.
+    pub(crate) fn admin(&self) -> (Option<&AdminPlace>, Option<&str>) {
+        (self.admin.as_ref(), self.admin_token.as_deref())
+    }
+
+    /// What the process logs, if a configuration says it.
+    pub(crate) fn log(&self) -> Option<&str> {
+        self.log.as_ref().map(LogFilter::as_str)
+    }
+
+    /// Where they go: `None` for nowhere, and a file or stdout.
+    pub(crate) fn access_log(&self) -> Option<Option<file::Config>> {
         let named = self.access_log.as_ref().map(file::Config::new);
-        let log = match named.or_else(|| self.log_file.clone()) {
-            None => AccessLog::start(format, std::io::stdout()),
-            Some(config) => {
-                let path = config.path.clone();
-                let refused = |source| Error::AccessLogFile { path, source };
-                let file = file::LogFile::open(config).map_err(refused)?;
-                AccessLog::start(format, file)
-            }
-        };
-        log.map_err(Error::AccessLog)
+        (!self.no_access_log).then(|| named.or_else(|| self.log_file.clone()))
+    }
+
+    /// What of `self` cannot become that of `next` while the server runs.
+    pub(crate) fn needs_restart(&self, next: &Self) -> Vec<&'static str> {
+        let different = [
+            ("listen", self.listen != next.listen),
+            ("workers", self.workers != next.workers),
+            ("http", self.http != next.http),
+            ("key_log", self.key_log != next.key_log),
+            ("admin", self.admin() != next.admin()),
+        ];
+        different.iter().filter(|(_, is)| *is).map(|(key, _)| *key).collect()
     }
 }
 
-fn start(
-    bound: Bound,
-    routes: Vec<route::Config>,
-    recorders: Option<Recorders>,
-) -> Result<Running, Error> {
-    let config = sterna_gateway::Config { routes };
-    let make =
-        move |_worker| Gateway::new(&config, recorders.as_ref().map(|recorders| recorders.make()));
-    Ok(bound.serve_with(make)?)
-}
-
-/// Whether the environment asks for the secrets of every connection, and what to tell about it.
-fn key_log() -> (bool, Vec<String>) {
-    let Some(file) = std::env::var_os("SSLKEYLOGFILE").filter(|file| !file.is_empty()) else {
-        return (false, Vec::new());
+/// With the secrets of connections written where the environment or else the configuration says, and what to tell about it.
+fn key_log(tls: ServerTls, configured: Option<&Path>) -> Result<(ServerTls, Vec<String>), Error> {
+    let of_environment = std::env::var_os("SSLKEYLOGFILE").filter(|file| !file.is_empty());
+    let (tls, who, path) = match (of_environment.map(PathBuf::from), configured) {
+        (Some(path), _) => (tls.key_log(true), "SSLKEYLOGFILE", path),
+        (None, Some(path)) => {
+            let mut options = fs::OpenOptions::new();
+            let file = options.append(true).create(true).mode(0o600).open(path);
+            let refused = |source| Error::KeyLog { path: path.to_owned(), source };
+            (tls.key_log_to(file.map_err(refused)?), "key_log", path.to_owned())
+        }
+        (None, None) => return Ok((tls, Vec::new())),
     };
     let warning = format!(
-        "SSLKEYLOGFILE is set: the secrets of EVERY connection are written to {}. Whoever reads that file reads all traffic",
-        PathBuf::from(file).display()
+        "{who} is set: the secrets of EVERY connection are written to {}. Whoever reads that file reads all traffic",
+        path.display()
     );
-    (true, vec![warning])
+    Ok((tls, vec![warning]))
 }
 
-/// Drains at the first SIGTERM or SIGINT; ends the process at the second.
-fn drain_at_signal(servers: Vec<Shutdown>) -> Result<(), Error> {
-    let (watching, watched) = mpsc::channel();
-    thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-            let runtime = match runtime {
-                Ok(runtime) => runtime,
-                Err(error) => return drop(watching.send(Err(error))),
-            };
-            runtime.block_on(async {
-                let mut signals = match Signals::watch() {
-                    Ok(signals) => signals,
-                    Err(error) => return drop(watching.send(Err(error))),
-                };
-                let _ = watching.send(Ok(()));
-                signals.next().await;
-                report::say(&format!(
-                    "draining for up to {} s; once more ends at once",
-                    DRAIN.as_secs()
-                ));
-                for server in &servers {
-                    server.start(DRAIN);
-                }
-                std::process::exit(128 + signals.next().await);
-            });
-        })
-        .map_err(Error::Signals)?;
-    match watched.recv() {
-        Ok(watching) => watching.map_err(Error::Signals),
-        Err(mpsc::RecvError) => Err(Error::Signals(std::io::ErrorKind::BrokenPipe.into())),
-    }
-}
-
-/// The signals that end a server.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn watch() -> std::io::Result<Self> {
-        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
-        Ok(Self { terminate: signal(terminate)?, interrupt: signal(interrupt)? })
-    }
-
-    /// The number of the next one.
-    async fn next(&mut self) -> i32 {
-        tokio::select! {
-            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
-            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
-        }
-    }
-}
-
-/// How long requests may still run after the first signal.
-const DRAIN: Duration = Duration::from_secs(30);
-
-/// How long the end waits for whoever reads the access log.
-const LOG_PATIENCE: Duration = Duration::from_secs(1);
+/// How long answers of the operator's interface may take at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);

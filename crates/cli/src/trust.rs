@@ -55,10 +55,7 @@ impl Store {
     pub(crate) fn add(&self, root: &Path) -> Outcome {
         match self {
             Self::System { directory } => add_to_system(directory, root),
-            Self::Nss { directory } => nss(directory, |arguments| {
-                let trusted = ["-A", "-n", NAME, "-t", "C,,", "-i"];
-                arguments.args(trusted).arg(root);
-            }),
+            Self::Nss { directory } => add_to_nss(directory, root),
         }
     }
 
@@ -66,9 +63,7 @@ impl Store {
     pub(crate) fn remove(&self) -> Outcome {
         match self {
             Self::System { directory } => remove_from_system(directory),
-            Self::Nss { directory } => nss(directory, |arguments| {
-                arguments.args(["-D", "-n", NAME]);
-            }),
+            Self::Nss { directory } => remove_from_nss(directory),
         }
     }
 }
@@ -127,31 +122,85 @@ fn remove_from_system(directory: &Path) -> Outcome {
     }
 }
 
-/// Runs `certutil` on a database that is there.
-fn nss(directory: &Path, arguments: impl FnOnce(&mut Command)) -> Outcome {
-    if !directory.join("cert9.db").exists() {
+/// Adds the certificate in `root` to a database, in place of one of an earlier authority.
+fn add_to_nss(directory: &Path, root: &Path) -> Outcome {
+    if !has_database(directory) {
+        let at = quoted(&directory.display().to_string());
         return Outcome::Nothing(format!(
-            "no browser keeps authorities in {}",
-            directory.display()
+            "there is no database of Chrome; `mkdir -p {at} && certutil -N --empty-password -d sql:{at}` makes one"
         ));
     }
-    let database = format!("sql:{}", directory.display());
-    let mut command = Command::new("certutil");
-    command.args(["-d", &database]);
-    arguments(&mut command);
-    let words: Vec<String> = [command.get_program()]
-        .into_iter()
-        .chain(command.get_args())
-        .map(|word| quoted(&word.to_string_lossy()))
-        .collect();
-    match run(&mut command) {
-        Ok(()) => Outcome::Done(format!("ran {}", words.join(" "))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Outcome::ByHand {
-            why: "certutil is not installed (Debian: libnss3-tools)".to_owned(),
-            command: words.join(" "),
+    let mut add = certutil(directory, &["-A", "-n", NAME, "-t", "C,,", "-i"]);
+    add.arg(root);
+    match kept_in_nss(directory) {
+        Ok(None) => {}
+        Ok(Some(kept)) if fs::read_to_string(root).is_ok_and(|root| is_same(&root, &kept)) => {
+            return Outcome::Nothing(format!("{} has it already", directory.display()));
+        }
+        Ok(Some(_)) => match remove_from_nss(directory) {
+            Outcome::Done(_) => {}
+            other => return other,
         },
-        Err(error) => Outcome::ByHand { why: error.to_string(), command: words.join(" ") },
+        Err(error) => return by_hand(&error, &add),
     }
+    done_or_by_hand(&mut add)
+}
+
+/// Takes our certificate out of a database.
+fn remove_from_nss(directory: &Path) -> Outcome {
+    if !has_database(directory) {
+        return Outcome::Nothing(format!("there is no database in {}", directory.display()));
+    }
+    let mut remove = certutil(directory, &["-D", "-n", NAME]);
+    match kept_in_nss(directory) {
+        Ok(Some(_)) => done_or_by_hand(&mut remove),
+        Ok(None) => Outcome::Nothing(format!("it is not in {}", directory.display())),
+        Err(error) => by_hand(&error, &remove),
+    }
+}
+
+fn has_database(directory: &Path) -> bool {
+    directory.join("cert9.db").exists()
+}
+
+/// Our certificate in a database, as PEM; none if it has none.
+fn kept_in_nss(directory: &Path) -> io::Result<Option<String>> {
+    let output = certutil(directory, &["-L", "-n", NAME, "-a"]).output()?;
+    let pem = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(output.status.success().then_some(pem))
+}
+
+fn certutil(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("certutil");
+    command.arg("-d").arg(format!("sql:{}", directory.display())).args(arguments);
+    command
+}
+
+fn done_or_by_hand(command: &mut Command) -> Outcome {
+    match run(command) {
+        Ok(()) => Outcome::Done(format!("ran {}", words(command))),
+        Err(error) => by_hand(&error, command),
+    }
+}
+
+fn by_hand(error: &io::Error, command: &Command) -> Outcome {
+    let why = match error.kind() {
+        io::ErrorKind::NotFound => "certutil is not installed (Debian: libnss3-tools)".to_owned(),
+        _ => error.to_string(),
+    };
+    Outcome::ByHand { why, command: words(command) }
+}
+
+/// As a shell would be given it.
+fn words(command: &Command) -> String {
+    let words = [command.get_program()].into_iter().chain(command.get_args());
+    words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether two texts are the same PEM, however its lines end.
+fn is_same(one: &str, other: &str) -> bool {
+    let lines = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    lines(one) == lines(other)
 }
 
 /// Runs it to its end; its last words are the error.

@@ -7,15 +7,21 @@ use clap::Parser;
 use sterna_cli::Cli;
 
 /// The documents of the project, by their path below its root.
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: &[&str] = &[
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "CHANGELOG.md",
+    "docs/admin.md",
     "docs/ci.md",
+    "docs/client.md",
     "docs/configuration.md",
     "docs/conformance.md",
+    "docs/guide.md",
+    "docs/load.md",
+    "docs/metrics.md",
+    "docs/reliability.md",
     "examples/README.md",
 ];
 
@@ -45,7 +51,8 @@ fn shell_lines(text: &str) -> impl Iterator<Item = &str> {
 /// The arguments of a `sterna` command, if it is one.
 fn sterna(command: &str) -> Option<Vec<&str>> {
     let command = command.split('#').next().unwrap_or_default();
-    let mut words = command.split_whitespace();
+    // Quotes are the shell's.
+    let mut words = command.split_whitespace().map(|word| word.trim_matches('\''));
     let binary = words.next()?;
     (binary == "sterna" || binary.ends_with("/sterna")).then(|| words.collect())
 }
@@ -55,7 +62,7 @@ fn every_path_that_a_document_names_exists() {
     let folders =
         ["bench/", "crates/", "docs/", "examples/", "fuzz/", "specs/", "tests/", "xtask/"];
     let mut named = 0;
-    for document in DOCUMENTS {
+    for &document in DOCUMENTS {
         let text = read(document);
         let spans = code_spans(&text).filter(|span| {
             let is_path = folders.iter().any(|folder| span.starts_with(folder));
@@ -71,7 +78,7 @@ fn every_path_that_a_document_names_exists() {
 
 #[test]
 fn every_link_to_a_file_leads_to_one() {
-    for document in DOCUMENTS {
+    for &document in DOCUMENTS {
         let text = read(document);
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         for target in targets.filter(|target| !target.contains("://") && !target.starts_with('#')) {
@@ -82,10 +89,32 @@ fn every_link_to_a_file_leads_to_one() {
     }
 }
 
+/// The anchor that a heading gets: lower case, a hyphen for each space, and nothing but letters and digits beside.
+fn anchor(heading: &str) -> String {
+    let kept =
+        heading.trim().chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+#[test]
+fn every_link_within_a_document_leads_to_a_heading() {
+    let mut seen = 0;
+    for &document in DOCUMENTS {
+        let text = read(document);
+        let headings = text.lines().filter(|line| line.starts_with('#'));
+        let anchors: Vec<_> = headings.map(|line| anchor(line.trim_start_matches('#'))).collect();
+        for target in text.split("](#").skip(1).filter_map(|rest| rest.split(')').next()) {
+            seen += 1;
+            assert!(anchors.iter().any(|anchor| anchor == target), "{document} has no #{target}");
+        }
+    }
+    assert!(seen > 10, "only {seen} links were found: is the test reading the documents?");
+}
+
 #[test]
 fn every_sterna_command_in_a_document_parses() {
     let mut seen = 0;
-    for document in DOCUMENTS {
+    for &document in DOCUMENTS {
         let text = read(document);
         let commands = code_spans(&text).chain(shell_lines(&text));
         for arguments in commands.filter_map(sterna) {

@@ -7,6 +7,7 @@ use sterna_gateway::config::{Built, Environment, Loaded, Problems};
 
 use super::DEFAULT_FILE;
 use crate::error::Error;
+use crate::https_record;
 use crate::preflight::{self, Finding, Weight};
 use crate::report::{self, counted};
 
@@ -38,13 +39,17 @@ impl Args {
         };
         let findings = if self.no_preflight { Vec::new() } else { preflight::findings(&built) };
         let errors = findings.iter().filter(|finding| finding.weight == Weight::Error).count();
+        let records = https_record::records(&built.model);
         if self.json {
             let findings: Vec<_> = findings.iter().map(Finding::to_json).collect();
             let ok = errors == 0;
-            let json = json!({ "ok": ok, "files": files, "mistakes": [], "findings": findings });
+            let json = json!({
+                "ok": ok, "files": files, "mistakes": [], "findings": findings, "dns": records
+            });
             report::print(&format!("{json:#}")).map_err(Error::Output)?;
         } else {
             findings.iter().for_each(|finding| report::say(&finding.to_string()));
+            publish(&records);
         }
         match errors {
             0 => {
@@ -62,6 +67,16 @@ impl Args {
             report::print(&format!("{json:#}")).map_err(Error::Output)?;
         }
         Err(Error::Config(problems))
+    }
+}
+
+/// What to add to DNS, if anything.
+fn publish(records: &[String]) {
+    if !records.is_empty() {
+        report::say(
+            "dns: with these records in its zone, the first visit of a host is over HTTP/3 already:",
+        );
+        records.iter().for_each(|record| report::say(&format!("  {record}")));
     }
 }
 

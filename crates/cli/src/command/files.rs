@@ -4,15 +4,17 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use sterna_gateway::handler::{self, files};
+use sterna_gateway::middleware::{self, compress};
 use sterna_gateway::route::{self, Pattern};
 use sterna_net::server;
 
 use crate::certificate::Source;
 use crate::error::Error;
+use crate::operation::Planner;
 use crate::serve::{self, Plan};
 
 /// Arguments of `files`.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Args {
     /// The directory. Hidden files in it, and all outside it, are not served.
@@ -43,6 +45,11 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, started: Instant) -> Result<(), Error> {
+        let anew = Box::new(move || self.clone().plan());
+        serve::serve(Planner { anew, of_json: None }, false, started)
+    }
+
+    fn plan(self) -> Result<(serve::Args, Plan), Error> {
         let root = files::Root::open(&self.directory)?;
         let certificate = match (self.cert, self.key) {
             (Some(certificate), Some(key)) => Source::Files { certificate, key },
@@ -55,11 +62,19 @@ impl Args {
             listing: self.listing,
             ..files::Config::new(root)
         };
-        let route = route::Config::new(Pattern::any(), handler::Config::Files(files));
+        let mut route = route::Config::new(Pattern::any(), handler::Config::Files(files));
+        route.middleware = vec![middleware::Config::Compress(compress::Config::default())];
         let directory = self.directory.canonicalize().unwrap_or(self.directory);
         let what = directory.display().to_string();
-        let plan =
-            Plan { what, certificate, routes: vec![route], server: server::Config::default() };
-        serve::serve(&serve, plan, started)
+        let plan = Plan {
+            what,
+            host: None,
+            certificate,
+            gateway: sterna_gateway::Config { routes: vec![route], ..Default::default() },
+            server: server::Config::default(),
+            model: None,
+            files: Vec::new(),
+        };
+        Ok((serve, plan))
     }
 }

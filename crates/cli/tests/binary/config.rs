@@ -110,6 +110,17 @@ fn check_tells_for_programs_what_it_tells_for_people() {
 }
 
 #[test]
+fn check_prints_what_to_publish_in_dns() {
+    let dir = dir_with("listen = [\":443\"]\n[[site]]\nhost = \"example.com\"\nroot = \"site\"\n");
+    let record = "example.com. 3600 IN HTTPS 1 . alpn=\"h3,h2\"";
+    let (code, _, stderr) = run(&dir, &["check", "--no-preflight"]);
+    assert!(code == Some(0) && stderr.contains(record), "{stderr}");
+    let (_, stdout, _) = run(&dir, &["check", "--no-preflight", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!(json["dns"][0], record, "{stdout}");
+}
+
+#[test]
 fn check_finds_a_port_that_is_taken_unless_the_machine_is_left_out() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = taken.local_addr().expect("an address");
@@ -169,6 +180,32 @@ fn run_takes_the_file_of_its_directory_and_the_command_line_has_the_last_word() 
     let server = dir.start_in_its_directory(&["run"]);
     assert_eq!(fetch(&server, "localhost", "/").1, "from the file");
     assert!(server.report.contains("serves sterna.toml"), "{}", server.report);
+}
+
+#[test]
+fn what_is_suggested_to_try_is_a_host_that_is_served() {
+    for (hosts, suggested) in [
+        ("[\"example.com\", \"app.localhost\"]", "https://app.localhost:"),
+        ("[\"*.example.com\", \"example.org\"]", "https://example.org:"),
+        ("[\"example.com\", \"*\"]", "https://127.0.0.1:"),
+    ] {
+        let dir = dir_with(&format!("[[site]]\nhost = {hosts}\nrespond = \"hello\"\n"));
+        let server = dir.start(&["run", "-c", &dir.path("sterna.toml")]);
+        let (_, commands) = server.report.split_once("try:").expect("commands to try");
+        assert!(commands.contains(suggested), "{hosts}: {commands}");
+    }
+}
+
+#[test]
+fn the_configuration_says_where_the_secrets_of_connections_go_and_loudly() {
+    let dir = dir_with("key_log = \"secrets\"\n[[site]]\nrespond = \"hello\"\n");
+    let server = dir.start(&["run", "-c", &dir.path("sterna.toml")]);
+    assert!(server.report.contains("warning: key_log is set: "), "{}", server.report);
+    assert_eq!(fetch(&server, "localhost", "/").1, "hello");
+    let secrets = fs::read_to_string(dir.path("secrets")).expect("beside the configuration");
+    let line = secrets.lines().find(|line| line.starts_with("SERVER_TRAFFIC_SECRET_0 "));
+    let words: Vec<usize> = line.expect("a secret").split(' ').map(str::len).collect();
+    assert_eq!(words, ["SERVER_TRAFFIC_SECRET_0".len(), 64, 64], "{secrets}");
 }
 
 #[test]

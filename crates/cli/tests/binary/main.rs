@@ -3,5 +3,6 @@
 mod bad_input;
 mod config;
 mod drain;
+mod get;
 mod server;
 mod serving;

@@ -17,7 +17,7 @@ fn files_serves_the_directory_under_the_local_authority_and_logs_it() {
     assert!(response.ends_with("\r\n\r\nhello"), "{response}");
     let port = server.address.port();
     assert!(response.contains(&format!("h3=\":{port}\"")), "HTTP/3 is announced: {response}");
-    assert!(server.fetch("/../data/local-ca/root.key").starts_with("HTTP/1.1 404"));
+    assert!(server.fetch("/../data/local-ca/root.key").starts_with("HTTP/1.1 400"));
     server.signal(Signal::SIGTERM);
     let ended = server.wait();
     assert_eq!(ended.code, Some(0));

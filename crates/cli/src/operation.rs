@@ -1,0 +1,330 @@
+//! A running server, as signals, a watch on its files and the operator's interface see it.
+//!
+//! A reload plans everything anew, and only when all of it is there is anything replaced:
+//! ```text
+//!  files ── plan ── what needs a restart? ── access log opened ──▶ workers ──▶ told what changed
+//!             │               │                    │
+//!             └───────────────┴────────────────────┴──▶ an error, and all is as it was
+//! ```
+
+mod log;
+mod reloader;
+mod site;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::Value as Json;
+use sterna_gateway::access_log::Recorders;
+use sterna_gateway::config::{Changes, Model};
+use sterna_gateway::{Config, Shared};
+use sterna_net::{Control, Inspection, ServerTls, server};
+
+pub(crate) use self::log::Log;
+pub(crate) use self::reloader::Reloader;
+pub(crate) use self::site::Site;
+use crate::error::Error;
+use crate::logging;
+use crate::serve::{Args, Plan};
+
+/// Where plans come from.
+pub(crate) struct Planner {
+    /// As at the start: by what the command line names.
+    pub(crate) anew: Box<dyn Fn() -> Result<(Args, Plan), Error> + Send + Sync>,
+    /// From canonical JSON, where there is a configuration.
+    pub(crate) of_json: Option<OfJson>,
+}
+
+type OfJson = Box<dyn Fn(&Json) -> Result<(Args, Plan), Error> + Send + Sync>;
+
+/// What stays as it is while a server runs.
+pub(crate) struct Facts {
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) plain: Vec<SocketAddr>,
+    pub(crate) shared: Shared,
+}
+
+/// A running server.
+pub(crate) struct Operation {
+    planner: Planner,
+    /// That of HTTPS first.
+    sites: Vec<(Site, Control)>,
+    pub(crate) facts: Facts,
+    pub(crate) what: String,
+    pub(crate) started: SystemTime,
+    /// Held for the length of a reload: one at a time.
+    reloading: Mutex<()>,
+    state: Mutex<State>,
+}
+
+struct State {
+    args: Args,
+    model: Option<Arc<Model>>,
+    tls: ServerTls,
+    files: Vec<PathBuf>,
+    log: Log,
+    history: History,
+    is_draining: bool,
+}
+
+/// What became of reloads so far.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    /// Counts the configurations that have been served, from 1.
+    pub(crate) generation: u64,
+    pub(crate) succeeded: u64,
+    pub(crate) failed: u64,
+    /// When the last one ended, and why it failed if it did.
+    pub(crate) last: Option<(SystemTime, Result<(), String>)>,
+}
+
+/// What came of a reload.
+#[derive(Debug)]
+pub(crate) struct Reloaded {
+    /// Counts the configurations that have been served, from 1.
+    pub(crate) generation: u64,
+    pub(crate) changes: Changes,
+    pub(crate) took: Duration,
+}
+
+impl Operation {
+    pub(crate) fn new(
+        planner: Planner,
+        args: Args,
+        plan: Plan,
+        sites: Vec<(Site, Control)>,
+        log: Log,
+        facts: Facts,
+    ) -> Self {
+        let Plan { what, certificate, model, files, .. } = plan;
+        let history = History { generation: 1, succeeded: 0, failed: 0, last: None };
+        let (model, tls, is_draining) = (model.map(Arc::new), certificate.tls, false);
+        let state = State { args, model, tls, files, log, history, is_draining };
+        let (started, reloading, state) = (SystemTime::now(), Mutex::new(()), Mutex::new(state));
+        Self { planner, sites, facts, what, started, reloading, state }
+    }
+
+    /// Reads everything anew and serves it, or leaves all as it is.
+    ///
+    /// # Errors
+    /// What cannot be served, or not without a restart.
+    pub(crate) fn reload(&self) -> Result<Reloaded, Error> {
+        let _one_at_a_time = lock(&self.reloading);
+        self.note(self.serve(&self.planner.anew))
+    }
+
+    /// Serves this configuration from now on, or leaves all as it is; `is_current` tells whether the one that is served is
+    /// the one that this was made from.
+    ///
+    /// # Errors
+    /// As [`Self::reload`].
+    pub(crate) fn put(
+        &self,
+        json: &Json,
+        is_current: impl FnOnce(Option<&Model>) -> bool,
+    ) -> Result<Reloaded, Error> {
+        let _one_at_a_time = lock(&self.reloading);
+        if !is_current(self.model().as_deref()) {
+            return Err(Error::Overtaken);
+        }
+        let of_json = self.planner.of_json.as_ref().ok_or(Error::NoConfiguration)?;
+        self.note(self.serve(|| of_json(json)))
+    }
+
+    fn serve(&self, plan: impl FnOnce() -> Result<(Args, Plan), Error>) -> Result<Reloaded, Error> {
+        let begun = Instant::now();
+        let (args, plan) = plan()?;
+        let (changes, recorders, output) = {
+            let mut state = lock(&self.state);
+            let mut keys = state.args.needs_restart(&args);
+            if let (Some(before), Some(after)) = (&state.model, &plan.model) {
+                keys.extend(need_restart(before, after));
+            }
+            if !keys.is_empty() {
+                return Err(Error::NeedsRestart(keys));
+            }
+            let changes = state.changes(&plan);
+            let (recorders, output) = state.log.prepare(&args)?;
+            (changes, recorders, output)
+        };
+        let Plan { gateway, certificate, server, model, files, .. } = plan;
+        self.replace(gateway, recorders.as_ref(), &certificate.tls, &server)?;
+        let mut state = lock(&self.state);
+        if state.args.log() != args.log() {
+            logging::configure(args.log())?;
+        }
+        state.log.follow(output);
+        state.history.generation += 1;
+        (state.args, state.model, state.files) = (args, model.map(Arc::new), files);
+        state.tls = certificate.tls;
+        Ok(Reloaded { generation: state.history.generation, changes, took: begun.elapsed() })
+    }
+
+    fn note(&self, outcome: Result<Reloaded, Error>) -> Result<Reloaded, Error> {
+        let history = &mut lock(&self.state).history;
+        let ended = match &outcome {
+            Ok(_) => {
+                history.succeeded += 1;
+                Ok(())
+            }
+            Err(error) => {
+                history.failed += 1;
+                Err(error.in_full())
+            }
+        };
+        history.last = Some((SystemTime::now(), ended));
+        outcome
+    }
+
+    /// Has every worker serve this.
+    fn replace(
+        &self,
+        config: Config,
+        recorders: Option<&Recorders>,
+        tls: &ServerTls,
+        server: &server::Config,
+    ) -> Result<(), Error> {
+        let client = config.client.clone();
+        let mut sites = self.sites.iter();
+        if let Some((https, control)) = sites.next() {
+            let before = https.next(config, recorders.cloned());
+            if let Err(error) = control.reconfigure(tls.clone(), server.clone()) {
+                https.restore(before);
+                return Err(Error::Reconfigure(error));
+            }
+        }
+        for (plain, control) in sites {
+            plain.next_client(client.clone(), recorders.cloned());
+            // It only redirects: what it had is good enough, and no reason to keep the rest from serving.
+            if let Err(error) = control.reconfigure(None, server.clone()) {
+                tracing::warn!(%error, "plain HTTP goes on as it was");
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends it in an orderly way, and what is left after `deadline` at once.
+    pub(crate) fn drain(&self, deadline: Duration) {
+        lock(&self.state).is_draining = true;
+        for (_, control) in &self.sites {
+            control.shutdown(deadline);
+        }
+    }
+
+    /// Opens the file of the access log anew.
+    pub(crate) fn reopen_log(&self) {
+        lock(&self.state).log.reopen();
+    }
+
+    /// What was read for what is served now.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        lock(&self.state).files.clone()
+    }
+
+    /// The configuration that is served, where there is one.
+    pub(crate) fn model(&self) -> Option<Arc<Model>> {
+        lock(&self.state).model.clone()
+    }
+
+    pub(crate) fn history(&self) -> History {
+        lock(&self.state).history.clone()
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        lock(&self.state).is_draining
+    }
+
+    /// The certificates that are shown.
+    pub(crate) fn tls(&self) -> ServerTls {
+        lock(&self.state).tls.clone()
+    }
+
+    /// Lines of the access log that were dropped.
+    pub(crate) fn dropped_lines(&self) -> u64 {
+        lock(&self.state).log.dropped()
+    }
+
+    /// What is going on in all workers of HTTPS.
+    pub(crate) fn inspect(&self, limit: usize) -> Inspection {
+        self.sites.first().map(|(_, control)| control.inspect(limit)).unwrap_or_default()
+    }
+
+    /// What all workers have counted: of HTTPS, and of plain HTTP.
+    pub(crate) fn counters(&self) -> Vec<sterna_net::Counters> {
+        self.sites.iter().map(|(_, control)| control.counters()).collect()
+    }
+
+    pub(crate) fn workers(&self) -> usize {
+        self.sites.first().map_or(0, |(_, control)| control.workers())
+    }
+
+    /// After the last request: writes out what has been logged.
+    pub(crate) fn finish(&self) {
+        std::mem::take(&mut lock(&self.state).log).finish();
+    }
+}
+
+#[cfg(test)]
+impl Operation {
+    /// A server without sockets.
+    pub(crate) fn of_nothing() -> Self {
+        use clap::Parser;
+
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        let key = rcgen::generate_simple_self_signed(["a.example".to_owned()]).expect("a pair");
+        let der = rustls_pki_types::PrivatePkcs8KeyDer::from(key.signing_key.serialize_der());
+        let tls = ServerTls::from_der(vec![key.cert.der().clone()], der.into()).expect("valid");
+        let origin = crate::certificate::Origin::Files { certificates: Vec::new() };
+        let plan = Plan {
+            what: "nothing".to_owned(),
+            host: None,
+            certificate: crate::certificate::Certificate { tls, origin },
+            gateway: Config::default(),
+            server: server::Config::default(),
+            model: None,
+            files: Vec::new(),
+        };
+        let planner = Planner { anew: Box::new(|| Err(Error::NoConfiguration)), of_json: None };
+        let facts = Facts { addresses: vec![], plain: vec![], shared: Shared::default() };
+        let args = Line::parse_from(["sterna"]).args;
+        Self::new(planner, args, plan, Vec::new(), Log::default(), facts)
+    }
+}
+
+impl State {
+    fn changes(&self, plan: &Plan) -> Changes {
+        let mut changes = match (&self.model, &plan.model) {
+            (Some(before), Some(after)) => Changes::between(before, after),
+            _ => Changes::default(),
+        };
+        if !self.tls.is_same_as(&plan.certificate.tls) {
+            changes.add("changed certificates: new connections see the new ones".to_owned());
+        }
+        changes
+    }
+}
+
+/// Keys of what belongs to sockets, or to tables that all workers share.
+fn need_restart(before: &Model, after: &Model) -> Vec<&'static str> {
+    let (was, is) = (&before.limits, &after.limits);
+    let different = [
+        ("http3", before.http3 != after.http3),
+        ("quic.udp_buffer", before.quic.udp_buffer != after.quic.udp_buffer),
+        ("limits.connections_per_ip", was.connections_per_ip != is.connections_per_ip),
+        ("limits.handshakes_per_ip", was.handshakes_per_ip != is.handshakes_per_ip),
+        ("limits.streams_per_ip", was.streams_per_ip != is.streams_per_ip),
+        ("limits.requests_per_ip", was.requests_per_ip != is.requests_per_ip),
+        ("limits.max_lag", was.max_lag != is.max_lag),
+    ];
+    different.iter().filter(|(_, is)| *is).map(|(key, _)| *key).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,136 @@
+//! `--watch`: reloads when a file of the configuration changes.
+//!
+//! Directories are watched, not files: an editor writes a new file and renames it over the old one. What happens within a
+//! short time is one change, so that a half-written set of files is not read.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+use crate::error::Error;
+use crate::operation::{Operation, Reloader};
+
+/// Watches from now on, on a thread of its own.
+pub(crate) fn start(operation: &Arc<Operation>, reloader: &Reloader) -> Result<(), Error> {
+    let mut watch = Watch::new().map_err(Error::Watch)?;
+    watch.follow(&operation.files());
+    let (operation, reloader) = (operation.clone(), reloader.clone());
+    let spawned = thread::Builder::new().name("watch".into()).spawn(move || {
+        loop {
+            match watch.changed() {
+                Ok(()) => reloader.ask(),
+                Err(error) => {
+                    tracing::error!(%error, "the files are not watched any more");
+                    return;
+                }
+            }
+            // Those of the last configuration that could be served: a mistake is mended in one of them.
+            watch.follow(&operation.files());
+        }
+    });
+    spawned.map(drop).map_err(Error::Watch)
+}
+
+struct Watch {
+    inotify: Inotify,
+    directories: BTreeSet<PathBuf>,
+    files: Vec<PathBuf>,
+}
+
+impl Watch {
+    fn new() -> io::Result<Self> {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        Ok(Self { inotify, directories: BTreeSet::new(), files: Vec::new() })
+    }
+
+    /// Watches the directories of these files, beside those which it watches already.
+    fn follow(&mut self, files: &[PathBuf]) {
+        self.files = files.to_vec();
+        for file in files {
+            // A link may be what changes, or what it leads to.
+            for file in [Some(file.clone()), file.canonicalize().ok()].into_iter().flatten() {
+                let directory = match file.parent() {
+                    Some(parent) if parent != Path::new("") => parent.to_owned(),
+                    _ => PathBuf::from("."),
+                };
+                if self.directories.contains(&directory) {
+                    continue;
+                }
+                match self.inotify.add_watch(&directory, CHANGES) {
+                    Ok(_) => drop(self.directories.insert(directory)),
+                    Err(error) => {
+                        tracing::warn!(%error, directory = %directory.display(), "not watched");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until one of the files has changed, and nothing more happens for a moment.
+    fn changed(&mut self) -> io::Result<()> {
+        let mut is_changed = false;
+        loop {
+            let patience = if is_changed { QUIET.into() } else { PollTimeout::NONE };
+            let mut fds = [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, patience) {
+                Ok(0) if is_changed => return Ok(()),
+                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            match self.inotify.read_events() {
+                Ok(events) => {
+                    // An event without a name tells that the kernel's queue was full.
+                    is_changed |= events
+                        .iter()
+                        .any(|event| event.name.as_deref().is_none_or(|name| self.is_ours(name)));
+                }
+                Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// A file that was read, or one that an `include` may take in. Kubernetes changes a link named `..data`.
+    fn is_ours(&self, name: &OsStr) -> bool {
+        let is_toml = Path::new(name).extension() == Some(OsStr::new("toml"));
+        is_toml || name == "..data" || self.files.iter().any(|file| file.file_name() == Some(name))
+    }
+}
+
+const CHANGES: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
+    .union(AddWatchFlags::IN_MOVED_TO)
+    .union(AddWatchFlags::IN_MOVED_FROM)
+    .union(AddWatchFlags::IN_DELETE);
+
+/// Milliseconds without an event, after which a change is complete: a key and its certificate are two files.
+const QUIET: u8 = 200;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_an_editor_replaces_has_changed_and_its_swap_file_has_not() {
+        let directory = std::env::temp_dir().join(format!("sterna-watch-{}", std::process::id()));
+        fs::create_dir_all(&directory).expect("created");
+        let file = directory.join("sterna.toml");
+        fs::write(&file, "a").expect("written");
+        let mut watch = Watch::new().expect("inotify");
+        watch.follow(std::slice::from_ref(&file));
+        assert!(!watch.is_ours(OsStr::new(".sterna.toml.swp")));
+        assert!(!watch.is_ours(OsStr::new("4913")));
+        fs::write(directory.join("new"), "b").expect("written");
+        fs::rename(directory.join("new"), &file).expect("renamed");
+        watch.changed().expect("told");
+        fs::remove_dir_all(&directory).expect("removed");
+    }
+}
