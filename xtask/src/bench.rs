@@ -5,184 +5,156 @@
 //! to the server: a rate would measure the slower of the two. A fresh server is started for each sample.
 
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Outcome;
 use case::{Case, Sample};
-use contender::Contender;
+use contender::Setting;
+use load::{Failure, Loader};
+use options::Options;
+use stage::{Entry, Stage};
+use table::{Measured, Row};
 
 mod case;
 mod contender;
 mod cost;
+mod cross;
+mod floor;
+mod load;
+mod options;
+mod peer;
+mod process;
+mod proxy;
+mod server;
+mod stage;
 mod table;
 
 const USAGE: &str = "\
-usage: cargo xtask bench [CASE…] [--rounds N] [--this PROGRAM] [--no-build]
+usage: cargo xtask bench [CASE…] [--peer NAME]… [--rounds N] [--load NAME] [--this PROGRAM] [--no-build]
+       cargo xtask bench peers
+       cargo xtask bench cross-check [CASE…] [--peer NAME]… [--rounds N]
        cargo xtask bench cost [--bless]
+       cargo xtask bench --guard
 
-  h3-small     CPU seconds per 100,000 requests of 1 KiB, 10 connections × 32 and × 100 streams
-  h3-bulk      CPU seconds per GiB over one connection, in files of 64 MiB
-  h3-idle      KiB of resident memory per idle connection, at 1,000
-  all          all of these; the default
-  h3-curve     the first and the last at 1 to 1,000 connections: the cost of each should stay the same
-  link         alone: HTTP/3 beside HTTP/2 over a round trip; `cargo xtask bench link --help`
+  h3-small      CPU seconds per 100,000 requests of 1 KiB, 10 connections × 32 and × 100 streams
+  h3-bulk       CPU seconds per GiB over one connection, in files of 64 MiB
+  h3-handshake  CPU milliseconds per full handshake, by X25519 and by X25519MLKEM768
+  h2-small      as h3-small by HTTP/2, 10 connections × 32 streams
+  h1-small      as h3-small by HTTP/1.1, 32 connections
+  h3-streams    10,000 streams of one connection: requests, the same by HTTP/2, and KiB per stream that is held open
+  h3-workers    two workers beside one
+  h3-idle       KiB of resident memory per idle connection, at 1,000
+  all           all of these; the default
+  proxy         CPU seconds of the proxy per 100,000 requests of 1 KiB, and per GiB in answers of 1 MiB: by HTTP/3, HTTP/2
+                and HTTP/1.1 to a backend by HTTP/1.1; what it adds to the 99th percentile at half of that rate
+  h3-idle-10000 the same at 10,000
+  h3-curve      small and idle at 1 to 1,000 connections: the cost of each should stay the same; draws curve.svg
+  link, start   alone: HTTP/3 beside HTTP/2 over a round trip; start to first byte; each with its own `--help`
 
-  cost         instructions of hot functions, by callgrind; fails if one costs a twentieth more than in bench/cost.txt
+  peers         builds the peers and tells which there are
+  cross-check   whether another load ranks the contenders alike
+  cost, --guard instructions of hot functions, by callgrind; fails if one costs a twentieth more than in bench/cost.txt
 
+  --peer NAME       only this one: nginx, h3+quinn, quic-go, caddy, h2o, haproxy; may be given again
   --rounds N        samples of each contender, 5 by default
+  --load NAME       `foreign` shares no code with Sterna and is the default; `sterna` is `sterna load`
   --this PROGRAM    measures this build of sterna instead of the one built here
   --no-build        takes the programs as they are
 
-Results: one table on stdout, one JSON file for each case in target/bench.
+Results: one table on stdout, one JSON file for each case in target/bench. Peers are built once, in target/bench-peers, or
+where STERNA_BENCH_PEERS says.
 ";
 
 /// Runs the measurements that `arguments` name.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    if let Some((verb, rest)) = arguments.split_first()
-        && verb == "cost"
-    {
-        return cost::run(rest);
+    match arguments.split_first() {
+        Some((verb, rest)) if verb == "origin" => return proxy::serve(rest),
+        Some((verb, rest)) if verb == "cost" || verb == "--guard" => return cost::run(rest),
+        _ => {}
     }
     let Some(options) = Options::parse(arguments)? else {
         print!("{USAGE}");
         return Ok(());
     };
     let stage = Stage::prepare(&options)?;
+    if options.cross_check {
+        return cross::run(&options, &stage);
+    }
     let mut rows = Vec::new();
-    for case in &options.cases {
-        let contenders = stage.contenders(*case);
-        let samples = alternate(*case, &contenders, &stage, options.rounds)?;
-        let row = table::Row::new(*case, &contenders, samples);
+    let cases: &[Case] = if options.only_builds { &[] } else { &options.cases };
+    for case in cases {
+        let row = alternate(*case, options.loader, &stage, options.rounds)?;
         row.write(&stage.directory)?;
         rows.push(row);
     }
-    print!("{}", table::render(&rows));
+    let floor = floor::beside(&rows, &stage);
+    print!("{}", table::render(&rows, &floor, stage.contenders(), &stage.missing));
+    if Case::CURVE.iter().all(|case| cases.contains(case)) {
+        draw(&stage)?;
+    }
     Ok(())
 }
 
-/// Samples of each contender, taken in turns.
+/// Samples of each contender, taken in turns. A peer that fails is left out from then on; ours must not fail.
 fn alternate(
     case: Case,
-    contenders: &[Contender],
+    loader: Loader,
     stage: &Stage,
     rounds: usize,
-) -> Result<Vec<Vec<Sample>>, Box<dyn std::error::Error>> {
-    let mut samples: Vec<_> = contenders.iter().map(|_| Vec::new()).collect();
+) -> Result<Row, Box<dyn std::error::Error>> {
+    let mut entries: Vec<_> =
+        stage.entries(case).into_iter().map(|entry| (entry, Vec::new())).collect();
+    let rounds = if matches!(case, Case::Idle { .. }) { rounds.min(IDLE_ROUNDS) } else { rounds };
     for round in 1..=rounds {
-        for (contender, samples) in contenders.iter().zip(&mut samples) {
-            let server = contender.start(&stage.directory)?;
-            let sample = case.measure(&stage.load, &server)?;
-            eprintln!("{case} {round}/{rounds}: {} {:.3}", contender.name, sample.figure);
-            samples.push(sample);
-        }
-    }
-    Ok(samples)
-}
-
-/// What the command line asks for.
-struct Options {
-    cases: Vec<Case>,
-    rounds: usize,
-    this: Option<PathBuf>,
-    build: bool,
-}
-
-impl Options {
-    /// `None` asks for help.
-    fn parse(arguments: &[String]) -> Result<Option<Self>, String> {
-        let mut options = Self { cases: Vec::new(), rounds: 5, this: None, build: true };
-        let mut arguments = arguments.iter();
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "all" => options.cases.extend(Case::ALL),
-                "h3-small" => options.cases.extend(Case::SMALL),
-                "h3-bulk" => options.cases.push(Case::Bulk),
-                "h3-idle" => options.cases.push(Case::IDLE),
-                "h3-curve" => options.cases.extend(Case::CURVE),
-                "--rounds" => {
-                    let rounds = arguments.next().and_then(|text| text.parse().ok());
-                    options.rounds = rounds
-                        .filter(|rounds| *rounds > 0)
-                        .ok_or("`--rounds` takes a number from 1 on, such as `--rounds 5`")?;
+        let mut failed = Vec::new();
+        for (at, (entry, samples)) in entries.iter_mut().enumerate() {
+            match sample(case, loader, stage, entry) {
+                Ok(sample) => {
+                    eprintln!("{case} {round}/{rounds}: {} {:.3}", entry.name, sample.figure);
+                    samples.push(sample);
                 }
-                "--this" => {
-                    let program = arguments.next().ok_or("`--this` takes the path of a program")?;
-                    options.this = Some(program.into());
+                Err(error) if at == 0 => return Err(error),
+                Err(error) => {
+                    eprintln!("{case} {round}/{rounds}: {} is left out: {error}", entry.name);
+                    failed.push(entry.name.clone());
                 }
-                "--no-build" => options.build = false,
-                "help" | "--help" | "-h" => return Ok(None),
-                unknown => return Err(format!("`{unknown}` is not a case of bench\n\n{USAGE}")),
             }
         }
-        if options.cases.is_empty() {
-            options.cases.extend(Case::ALL);
-        }
-        Ok(Some(options))
+        entries.retain(|(entry, _)| !failed.contains(&entry.name));
     }
+    let results = entries
+        .into_iter()
+        .map(|(entry, samples)| Measured::new(entry.name, entry.contender.facts, samples));
+    Ok(Row { case, results: results.collect() })
 }
 
-/// Programs, files and certificate: all that a measurement needs on disk.
-struct Stage {
-    /// Holds the site, the certificate and the results.
-    directory: PathBuf,
-    load: PathBuf,
-    programs: PathBuf,
-    this: PathBuf,
+/// One run of the load against one contender, and against the backend that it passes everything on to.
+fn sample(case: Case, loader: Loader, stage: &Stage, entry: &Entry) -> Result<Sample, Failure> {
+    let origin = proxy::origin(case)?;
+    let setting = Setting { origin: origin.as_ref().map(|origin| origin.port), ..entry.setting };
+    let (contender, tools) = (&entry.contender, &stage.tools);
+    let server = contender.start(&stage.directory, setting)?;
+    let mut sample = tools.measure(loader, case, contender.divisor, &server)?;
+    if let Some(origin) = &origin {
+        let (through, direct) = tools.delays(case, sample.rate, &server, origin)?;
+        sample.report["p99_us"] = through.into();
+        sample.report["direct_p99_us"] = direct.into();
+    }
+    Ok(sample)
 }
 
-impl Stage {
-    fn prepare(options: &Options) -> Result<Self, Box<dyn std::error::Error>> {
-        let root = crate::workspace_root();
-        let target = target_directory();
-        let programs = target.join("release");
-        let stage = Self {
-            directory: target.join("bench"),
-            load: programs.join("load"),
-            this: options.this.clone().unwrap_or_else(|| programs.join("sterna")),
-            programs,
-        };
-        // Before the builds: a file that was written just now is not served from memory yet.
-        stage.write_site()?;
-        if options.build {
-            if options.this.is_none() {
-                build(&root, &target, &["--package", "sterna"])?;
-            }
-            build(&root.join("bench"), &target, &[])?;
-        }
-        succeed(Command::new(&stage.load).arg("certificate").arg(&stage.directory))?;
-        Ok(stage)
-    }
-
-    /// The peer comes with the allocator of ours; idle, it is also shown with the one that is better for it.
-    fn contenders(&self, case: Case) -> Vec<Contender> {
-        let mut contenders = vec![
-            Contender::sterna(&self.this),
-            Contender::peer("h3+quinn", &self.programs.join("peer-h3-quinn")),
-        ];
-        if matches!(case, Case::Idle { .. }) {
-            let system = self.programs.join("peer-h3-quinn-system");
-            contenders.push(Contender::peer("h3+quinn, system malloc", &system));
-        }
-        contenders
-    }
-
-    fn write_site(&self) -> std::io::Result<()> {
-        let site = self.directory.join("site");
-        fs::create_dir_all(&site)?;
-        for (name, length) in
-            [(case::SMALL_FILE, case::SMALL_LEN), (case::BULK_FILE, case::BULK_LEN)]
-        {
-            let file = site.join(name.trim_start_matches('/'));
-            if fs::metadata(&file).map_or(true, |metadata| metadata.len() != length) {
-                let content = (0..length).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 13) as u8);
-                fs::write(&file, content.collect::<Vec<_>>())?;
-            }
-        }
-        Ok(())
-    }
+/// Draws the curve from the files of its cases.
+fn draw(stage: &Stage) -> Outcome {
+    let image = stage.directory.join("curve.svg");
+    let plot = stage.tools.load.with_file_name("plot");
+    succeed(Command::new(plot).arg(&stage.directory).arg(&image))?;
+    println!("\n{}", image.display());
+    Ok(())
 }
+
+/// Memory is the same each time, and silence takes long.
+const IDLE_ROUNDS: usize = 3;
 
 /// Where cargo puts what it builds.
 fn target_directory() -> PathBuf {
@@ -203,32 +175,4 @@ fn build(workspace: &Path, target: &Path, arguments: &[&str]) -> Outcome {
 fn succeed(command: &mut Command) -> Outcome {
     let status = command.status().map_err(|error| format!("{command:?} does not run: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("{command:?} failed: {status}").into()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(line: &str) -> Result<Option<Options>, String> {
-        let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        Options::parse(&arguments)
-    }
-
-    #[test]
-    fn no_argument_means_all_cases_in_five_rounds() {
-        let options = parse("").unwrap().unwrap();
-        assert_eq!(options.cases, Case::ALL);
-        assert_eq!(options.rounds, 5);
-    }
-
-    #[test]
-    fn zero_rounds_are_refused() {
-        assert!(parse("--rounds 0").is_err_and(|message| message.contains("from 1 on")));
-        assert_eq!(parse("--rounds 1").unwrap().unwrap().rounds, 1);
-    }
-
-    #[test]
-    fn an_unknown_case_names_itself() {
-        assert!(parse("h3-smal").is_err_and(|message| message.contains("`h3-smal`")));
-    }
 }

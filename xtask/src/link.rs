@@ -1,4 +1,4 @@
-//! `cargo xtask link`: a link with a delay, a rate and a queue, to run anything over.
+//! `cargo xtask link`: a link with a delay, a rate, a queue and losses, to run anything over.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -14,8 +14,16 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     Err(format!("{link:?} does not run: {error}").into())
 }
 
+/// Who is not root becomes it in a user namespace, where the kernel lets them.
 fn command() -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut cargo = if crate::test::is_root() {
+        Command::new(program)
+    } else {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--user", "--map-root-user"]).arg(program);
+        unshare
+    };
     cargo.args(["run", "--quiet", "--release", "--package", "sterna-diag"]);
     cargo.args(["--example", "link", "--"]);
     cargo

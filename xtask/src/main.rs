@@ -11,6 +11,7 @@ mod compliance;
 mod deny;
 mod fuzz;
 mod link;
+mod start;
 mod test;
 
 const USAGE: &str = "\
@@ -19,8 +20,9 @@ usage: cargo xtask VERB
   test [--only STEP,…]          everything CI checks, on a bare machine: installs what is missing, then runs it all
   compliance [--check]          counts the RFC requirements that are implemented, tested and excepted
   fuzz [TARGET] [--seconds N]   runs the fuzz targets, all of them for 10 s each by default
-  link [OPTION…] [-- COMMAND…]  a link with a delay, a rate and a queue; `cargo xtask link --help` says which
+  link [OPTION…] [-- COMMAND…]  a link with a delay, a rate, a queue and losses; `cargo xtask link --help` says which
   bench …                       measures; `cargo xtask bench --help` lists what
+  bench start …                 start to first byte, idle processor time, size of the binary
 ";
 
 fn main() -> ExitCode {
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     };
     let outcome = match verb.as_str() {
         "bench" if rest.first().is_some_and(|case| case == "link") => link::bench::run(&rest[1..]),
+        "bench" if rest.first().is_some_and(|case| case == "start") => start::run(&rest[1..]),
         "bench" => bench::run(rest),
         "compliance" => compliance::run(rest),
         "fuzz" => fuzz::run(rest),

@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 use crate::fuzz::Fuzz;
 use report::{Report, Tally};
 
-pub(crate) use machine::foreign_clients;
+pub(crate) use machine::{foreign_clients, is_root};
 
 mod machine;
 mod output;

@@ -6,7 +6,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     Target,
-    process::Process,
+    process::Server,
     report::{Report, Tally},
     session::Session,
     transport,
@@ -30,7 +30,7 @@ pub(crate) struct Config {
 /// Connects, warms up, measures.
 pub(crate) async fn run(config: &Config) -> Result<Report, Box<dyn Error>> {
     let target = &config.target;
-    let server = target.server_pid.map(Process::new);
+    let server = Server::new(&target.server_pid);
     let sessions = timeout(target.timeout, connect(target))
         .await
         .map_err(|_| "connecting took longer than --timeout")??;
@@ -41,11 +41,11 @@ pub(crate) async fn run(config: &Config) -> Result<Report, Box<dyn Error>> {
         return Err(format!("warm-up stopped at {} requests: {cause}", warm.done).into());
     }
 
-    let before = server.as_ref().map(Process::cpu).transpose()?;
+    let before = server.as_ref().map(Server::cpu).transpose()?;
     let started = Instant::now();
     let (sessions, tally) = phase(config, sessions, config.requests).await;
     let elapsed = started.elapsed();
-    let after = server.as_ref().map(Process::cpu).transpose()?;
+    let after = server.as_ref().map(Server::cpu).transpose()?;
     sessions.into_iter().for_each(Session::close);
 
     Ok(Report {
@@ -65,7 +65,7 @@ pub(crate) async fn run(config: &Config) -> Result<Report, Box<dyn Error>> {
 
 /// One connection after the other: handshakes are not what is measured here.
 async fn connect(target: &Target) -> Result<Vec<Session>, Box<dyn Error>> {
-    let config = transport::config()?;
+    let config = transport::config(target.group, transport::STREAM_WINDOW)?;
     let buffers = transport::Buffers::new();
     let mut sessions = Vec::with_capacity(target.connections);
     for _ in 0..target.connections {

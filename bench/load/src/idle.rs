@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     Target,
-    process::Process,
+    process::Server,
     report::{Report, Tally},
     session::{Failure, Session},
     transport::{self, Buffers},
@@ -34,10 +34,10 @@ pub(crate) struct Config {
 /// Opens all connections, holds them, reads the server's memory before and after.
 pub(crate) async fn run(config: &Config) -> Result<Report, Box<dyn Error>> {
     let target = &config.target;
-    let server = target.server_pid.map(Process::new);
+    let server = Server::new(&target.server_pid);
     let opener = Rc::new(Opener {
         target: target.clone(),
-        config: transport::config()?,
+        config: transport::config(target.group, transport::STREAM_WINDOW)?,
         buffers: Buffers::new(),
         tally: RefCell::new(Tally::new(0)),
         handshakes: Semaphore::new(HANDSHAKES_AT_ONCE),
@@ -45,7 +45,7 @@ pub(crate) async fn run(config: &Config) -> Result<Report, Box<dyn Error>> {
     // The first connection pays for what all share.
     opener.open().await?.close();
     sleep(config.hold).await;
-    let before = server.as_ref().map(Process::resident).transpose()?;
+    let before = server.as_ref().map(Server::resident).transpose()?;
 
     let started = Instant::now();
     let (ready, mut established) = mpsc::unbounded_channel();
@@ -66,7 +66,7 @@ pub(crate) async fn run(config: &Config) -> Result<Report, Box<dyn Error>> {
     if in_time {
         sleep(config.hold).await;
     }
-    let after = server.as_ref().map(Process::resident).transpose()?;
+    let after = server.as_ref().map(Server::resident).transpose()?;
 
     let tally = opener.tally.replace(Tally::new(0));
     // Less the one before the measurement.

@@ -10,8 +10,11 @@ use clap::{Args, Parser, Subcommand};
 
 use report::Report;
 
+mod bare;
 mod certificate;
 mod get;
+mod handshake;
+mod held;
 mod idle;
 mod process;
 mod report;
@@ -33,11 +36,17 @@ enum Command {
     Get(get::Config),
     /// Open connections, send one request on each, then leave them alone.
     Idle(idle::Config),
+    /// Open connections and close them as soon as they stand; nothing is resumed.
+    Handshake(handshake::Config),
+    /// Keep responses open on one connection by windows too small for them, then let them end.
+    Held(held::Config),
+    /// Measure handshakes and bulk without HTTP and QUIC: what no server can be cheaper than.
+    Bare(bare::Config),
     /// Make a certificate for `localhost`, as `cert.pem` and `key.pem` of a directory.
     Certificate(certificate::Config),
 }
 
-/// What both commands ask for.
+/// What all commands of a load ask for.
 #[derive(Args, Clone)]
 struct Target {
     /// Address of the server.
@@ -58,9 +67,21 @@ struct Target {
     /// Seconds that connecting and each phase may take.
     #[arg(long, default_value = "60", value_parser = seconds)]
     timeout: Duration,
-    /// Server process whose CPU time and memory are read at the borders of the measurement.
+    /// Server process whose CPU time and memory are read at the borders of the measurement; may be given again.
     #[arg(long)]
-    server_pid: Option<u32>,
+    server_pid: Vec<u32>,
+    /// Key exchange, the only one that is offered.
+    #[arg(long, value_enum, default_value = "x25519")]
+    group: Group,
+}
+
+/// A key exchange of TLS 1.3.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Group {
+    X25519,
+    /// With the post-quantum ML-KEM beside it.
+    #[value(name = "x25519mlkem768")]
+    X25519MlKem768,
 }
 
 fn main() -> ExitCode {
@@ -83,6 +104,12 @@ fn run(command: &Command) -> Result<Option<Report>, Box<dyn Error>> {
     match command {
         Command::Get(config) => tasks.block_on(&runtime, get::run(config)).map(Some),
         Command::Idle(config) => tasks.block_on(&runtime, idle::run(config)).map(Some),
+        Command::Handshake(config) => tasks.block_on(&runtime, handshake::run(config)).map(Some),
+        Command::Held(config) => tasks.block_on(&runtime, held::run(config)).map(Some),
+        Command::Bare(config) => {
+            println!("{}", bare::run(config)?);
+            Ok(None)
+        }
         Command::Certificate(config) => certificate::write(config).map(|()| None),
     }
 }

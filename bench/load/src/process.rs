@@ -2,14 +2,16 @@
 
 use std::{fs, io, path::PathBuf};
 
-/// A process, read by its number.
-pub(crate) struct Process {
-    root: PathBuf,
+/// The processes of one server, read by their numbers.
+pub(crate) struct Server {
+    roots: Vec<PathBuf>,
 }
 
-impl Process {
-    pub(crate) fn new(pid: u32) -> Self {
-        Self { root: PathBuf::from(format!("/proc/{pid}")) }
+impl Server {
+    /// `None` where there are none to ask.
+    pub(crate) fn new(pids: &[u32]) -> Option<Self> {
+        let roots: Vec<_> = pids.iter().map(|pid| PathBuf::from(format!("/proc/{pid}"))).collect();
+        (!roots.is_empty()).then_some(Self { roots })
     }
 
     /// CPU time of the threads that live, in nanoseconds.
@@ -17,18 +19,24 @@ impl Process {
     /// From `schedstat`: the clock ticks of `stat` are 10 ms long, a tenth of a short measurement.
     pub(crate) fn cpu(&self) -> io::Result<u64> {
         let mut total = 0;
-        for task in fs::read_dir(self.root.join("task"))? {
-            let text = fs::read_to_string(task?.path().join("schedstat"))?;
-            total += first_number(&text)?;
+        for root in &self.roots {
+            for task in fs::read_dir(root.join("task"))? {
+                let text = fs::read_to_string(task?.path().join("schedstat"))?;
+                total += first_number(&text)?;
+            }
         }
         Ok(total)
     }
 
     /// Resident memory, in KiB.
     pub(crate) fn resident(&self) -> io::Result<u64> {
-        let text = fs::read_to_string(self.root.join("status"))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        first_number(line.unwrap_or_default())
+        let mut total = 0;
+        for root in &self.roots {
+            let text = fs::read_to_string(root.join("status"))?;
+            let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+            total += first_number(line.unwrap_or_default())?;
+        }
+        Ok(total)
     }
 }
 

@@ -17,7 +17,10 @@ use quinn_proto::{
     EndpointConfig, IdleTimeout, TransportConfig, VarInt, crypto::rustls::QuicClientConfig,
 };
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio::{io::Interest, net::UdpSocket};
+
+use crate::Group;
 
 mod verifier;
 
@@ -175,20 +178,42 @@ impl Buffers {
     }
 }
 
-/// TLS and transport of the client: windows as browsers have them, no resumption, no keep-alive.
-pub(crate) fn config() -> Result<ClientConfig, Box<dyn std::error::Error>> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+/// AES-128-GCM and one key exchange are all that is offered, so that every server does the same cryptography.
+pub(crate) fn provider(group: Group) -> Arc<CryptoProvider> {
+    let group = match group {
+        Group::X25519 => aws_lc_rs::kx_group::X25519,
+        Group::X25519MlKem768 => aws_lc_rs::kx_group::X25519MLKEM768,
+    };
+    Arc::new(CryptoProvider {
+        cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256],
+        kx_groups: vec![group],
+        ..aws_lc_rs::default_provider()
+    })
+}
+
+/// TLS of the client: any certificate, no resumption.
+pub(crate) fn tls(group: Group) -> Result<rustls::ClientConfig, rustls::Error> {
+    let provider = provider(group);
     let mut tls = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier::AnyCertificate(provider)))
         .with_no_client_auth();
-    tls.alpn_protocols = vec![b"h3".to_vec()];
     tls.resumption = rustls::client::Resumption::disabled();
+    Ok(tls)
+}
+
+/// TLS and transport of the client: windows as browsers have them, no resumption, no keep-alive.
+pub(crate) fn config(
+    group: Group,
+    stream_window: u32,
+) -> Result<ClientConfig, Box<dyn std::error::Error>> {
+    let mut tls = tls(group)?;
+    tls.alpn_protocols = vec![b"h3".to_vec()];
 
     let mut transport = TransportConfig::default();
     transport
-        .stream_receive_window(VarInt::from_u32(6 << 20))
+        .stream_receive_window(VarInt::from_u32(stream_window))
         .receive_window(VarInt::from_u32(15 << 20))
         .max_idle_timeout(Some(IdleTimeout::try_from(IDLE_TIMEOUT)?));
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
@@ -208,6 +233,9 @@ fn socket(address: SocketAddr) -> io::Result<StdSocket> {
     Ok(socket)
 }
 
+/// Of one stream, as browsers have it.
+pub(crate) const STREAM_WINDOW: u32 = 6 << 20;
+
 /// Longer than any idle measurement, so that the server's own time-out rules.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -217,4 +245,4 @@ const SOCKET_BUFFER: usize = 4 << 20;
 const RECEIVE_LEN: usize = 64 * 1024;
 
 /// As many full datagrams as fit the 65,507 bytes of one UDP payload.
-const MAX_SEGMENTS: usize = 44;
+pub(crate) const MAX_SEGMENTS: usize = 44;

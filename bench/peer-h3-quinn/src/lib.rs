@@ -16,7 +16,8 @@ mod transport;
 #[derive(Parser)]
 struct Args {
     /// Directory whose files are loaded at the start.
-    directory: PathBuf,
+    #[arg(long, default_value = "site")]
+    site: PathBuf,
     /// Address to listen on; port 0 takes a free one.
     #[arg(long)]
     listen: SocketAddr,
@@ -26,6 +27,9 @@ struct Args {
     /// Private key, PEM.
     #[arg(long)]
     key: PathBuf,
+    /// Requests at once on a connection.
+    #[arg(long, default_value_t = 128)]
+    streams: u32,
 }
 
 /// What both binaries run; they differ in their allocator only.
@@ -42,8 +46,8 @@ pub fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let started = std::time::Instant::now();
-    let files = Arc::new(files::load(&args.directory)?);
-    let config = transport::server(&args.cert, &args.key)?;
+    let files = Arc::new(files::load(&args.site)?);
+    let config = transport::server(&args.cert, &args.key, args.streams)?;
     let socket = transport::socket(args.listen)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

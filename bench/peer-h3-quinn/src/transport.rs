@@ -9,7 +9,11 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use socket2::{Domain, Socket, Type};
 
 /// TLS and transport of the server.
-pub(crate) fn server(cert: &Path, key: &Path) -> Result<ServerConfig, Box<dyn std::error::Error>> {
+pub(crate) fn server(
+    cert: &Path,
+    key: &Path,
+    streams: u32,
+) -> Result<ServerConfig, Box<dyn std::error::Error>> {
     let chain = CertificateDer::pem_file_iter(cert)?.collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_file(key)?;
     let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(provider()))
@@ -20,7 +24,7 @@ pub(crate) fn server(cert: &Path, key: &Path) -> Result<ServerConfig, Box<dyn st
     tls.max_early_data_size = u32::MAX;
 
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
-    config.transport_config(Arc::new(transport()?));
+    config.transport_config(Arc::new(transport(streams)?));
     Ok(config)
 }
 
@@ -45,15 +49,15 @@ fn provider() -> CryptoProvider {
     }
 }
 
-fn transport() -> Result<TransportConfig, Box<dyn std::error::Error>> {
+fn transport(streams: u32) -> Result<TransportConfig, Box<dyn std::error::Error>> {
     let mut transport = TransportConfig::default();
     transport
         .stream_receive_window(VarInt::from_u32(6 << 20))
         .receive_window(VarInt::from_u32(15 << 20))
         .send_window(8 << 20)
-        .max_concurrent_bidi_streams(VarInt::from_u32(100))
+        .max_concurrent_bidi_streams(VarInt::from_u32(streams))
         .max_concurrent_uni_streams(VarInt::from_u32(100))
-        .max_idle_timeout(Some(IdleTimeout::try_from(Duration::from_secs(30))?));
+        .max_idle_timeout(Some(IdleTimeout::try_from(Duration::from_secs(300))?));
     Ok(transport)
 }
 

@@ -1,115 +1,182 @@
-//! A server under test: how it is called, started and stopped.
+//! A server under test: how it is called, and what it is.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::process::Command;
+
+use serde::Serialize;
+
+use super::case::{Case, Version};
+use super::server::{Server, Sign, free_port};
 
 /// A program that serves the site.
+#[derive(Clone, Debug)]
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
-    program: PathBuf,
-    arguments: &'static [&'static str],
+    pub(crate) program: PathBuf,
+    pub(crate) kind: Kind,
+    pub(crate) facts: Facts,
+    /// By what its work is divided: who costs ten times as much would take ten times as long.
+    pub(crate) divisor: u32,
 }
 
-/// A running server; dropping it ends it.
-pub(crate) struct Server {
-    child: Child,
-    /// Where it listens, on loopback.
-    pub(crate) port: u16,
+/// What to know about a contender when its figures are read.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Facts {
+    pub(crate) version: String,
+    /// The library of its cryptography.
+    pub(crate) cryptography: &'static str,
+    /// Of its QUIC; that of TCP is the kernel's, the same for all.
+    pub(crate) congestion: &'static str,
+}
+
+/// How it is told what to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sterna,
+    /// One of ours around a library: by arguments.
+    Library,
+    /// Serves idle connections alone, since only its memory differs from the same with another allocator.
+    LibraryIdle,
+    Nginx,
+    Caddy,
+    H2o,
+    Haproxy,
+}
+
+/// What differs from case to case.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting {
+    pub(crate) workers: u32,
+    /// Requests at once that a connection may have.
+    pub(crate) streams: u32,
+    /// For `taskset`.
+    pub(crate) cores: &'static str,
+    /// The port of the backend that all is passed on to, on loopback; without it, the site is served.
+    pub(crate) origin: Option<u16>,
 }
 
 impl Contender {
-    pub(crate) fn sterna(program: &Path) -> Self {
-        let arguments = &["files", "site", "--workers", "1", "--no-access-log"];
-        Self { name: "sterna", program: program.to_owned(), arguments }
+    /// Whether it can do this work at all.
+    pub(crate) fn can(&self, case: Case) -> bool {
+        match self.kind {
+            Kind::Sterna | Kind::Nginx => true,
+            Kind::Library | Kind::H2o if matches!(case, Case::Proxy { .. }) => false,
+            Kind::Library => case.version() == Version::Http3 && !matches!(case, Case::Workers),
+            Kind::LibraryIdle => matches!(case, Case::Idle { .. }),
+            // It has no setting for streams, and its two workers would be threads of one runtime.
+            Kind::Caddy => case.setting().streams <= 128 && !matches!(case, Case::Workers),
+            Kind::H2o | Kind::Haproxy => case.version() != Version::Http3,
+        }
     }
 
-    pub(crate) fn peer(name: &'static str, program: &Path) -> Self {
-        Self { name, program: program.to_owned(), arguments: &["site"] }
-    }
-
-    /// Starts the server in `directory`, pinned to core 0, and waits until it says that it is ready.
-    pub(crate) fn start(&self, directory: &Path) -> Result<Server, Box<dyn std::error::Error>> {
+    /// Starts the server in `directory`, pinned, and waits until it takes connections.
+    pub(crate) fn start(&self, directory: &Path, setting: Setting) -> Result<Server, String> {
         let mut command = Command::new("taskset");
-        command.args(["-c", "0"]).arg(&self.program).args(self.arguments);
-        command.args(["--listen", "127.0.0.1:0", "--cert", "cert.pem", "--key", "key.pem"]);
-        command.current_dir(directory).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child =
-            command.spawn().map_err(|error| format!("taskset does not run: {error}"))?;
-        let stderr = child.stderr.take();
-        let mut server = Server { child, port: 0 };
+        command.args(["-c", setting.cores]).arg(&self.program).current_dir(directory);
+        let sign = self.configure(&mut command, directory, setting);
+        let sign = sign.map_err(|error| format!("{}: {error}", self.name))?;
+        Server::start(&mut command, sign)
+            .map_err(|said| format!("{} did not become ready; it said: {said}", self.name))
+    }
 
-        let (ready, started) = mpsc::channel();
-        if let Some(stderr) = stderr {
-            std::thread::spawn(move || follow(stderr, &ready));
-        }
-        let outcome = started.recv_timeout(START_LIMIT).unwrap_or_else(|_| Err("nothing".into()));
-        server.port = outcome
-            .map_err(|said| format!("{} did not become ready; it said: {said}", self.name))?;
-        Ok(server)
+    fn configure(
+        &self,
+        command: &mut Command,
+        directory: &Path,
+        setting: Setting,
+    ) -> std::io::Result<Sign> {
+        let (site, proxy, file) = match self.kind {
+            Kind::Library | Kind::LibraryIdle => {
+                command.args(["--listen", "127.0.0.1:0", "--cert", "cert.pem"]);
+                command.args(["--key", "key.pem", "--streams", &setting.streams.to_string()]);
+                return Ok(Sign::Word);
+            }
+            Kind::Sterna => (SITE.sterna, PROXY.sterna, "sterna.toml"),
+            Kind::Nginx => (SITE.nginx, PROXY.nginx, "nginx.conf"),
+            Kind::Caddy => (SITE.caddy, PROXY.caddy, "Caddyfile"),
+            Kind::H2o => (SITE.h2o, PROXY.h2o, "h2o.yaml"),
+            Kind::Haproxy => (SITE.haproxy, PROXY.haproxy, "haproxy.cfg"),
+        };
+        let template = if setting.origin.is_some() { proxy } else { site };
+        let port = free_port()?;
+        fs::write(directory.join(file), filled(template, port, setting))?;
+        match self.kind {
+            Kind::Sterna => command.args(["run", "-c", file]),
+            Kind::Nginx => command.arg("-p").arg(directory).arg("-c").arg(directory.join(file)),
+            Kind::Caddy => command
+                .args(["run", "--adapter", "caddyfile", "--config", file])
+                .env("XDG_DATA_HOME", directory)
+                .env("XDG_CONFIG_HOME", directory),
+            Kind::H2o => command.args(["-c", file]),
+            Kind::Haproxy => command.args(["-db", "-f", file]),
+            Kind::Library | Kind::LibraryIdle => command,
+        };
+        Ok(match self.kind {
+            Kind::Sterna | Kind::Library | Kind::LibraryIdle => Sign::Word,
+            Kind::Nginx => Sign::Port { port, processes: 1 + setting.workers as usize },
+            Kind::Caddy | Kind::H2o | Kind::Haproxy => Sign::Port { port, processes: 1 },
+        })
     }
 }
 
-impl Server {
-    /// The process to ask for CPU time and memory; `taskset` has become the server.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
+/// The configurations of all, for one kind of work.
+struct Templates {
+    sterna: &'static str,
+    nginx: &'static str,
+    caddy: &'static str,
+    h2o: &'static str,
+    haproxy: &'static str,
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It holds nothing that a kill could harm, and a drain would wait for idle connections.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+const SITE: Templates = Templates {
+    sterna: include_str!("../../../bench/peers/sterna.toml"),
+    nginx: include_str!("../../../bench/peers/nginx.conf"),
+    caddy: include_str!("../../../bench/peers/Caddyfile"),
+    h2o: include_str!("../../../bench/peers/h2o.yaml"),
+    haproxy: include_str!("../../../bench/peers/haproxy.cfg"),
+};
+
+const PROXY: Templates = Templates {
+    sterna: include_str!("../../../bench/peers/proxy/sterna.toml"),
+    nginx: include_str!("../../../bench/peers/proxy/nginx.conf"),
+    caddy: include_str!("../../../bench/peers/proxy/Caddyfile"),
+    // It takes no part.
+    h2o: "",
+    haproxy: include_str!("../../../bench/peers/proxy/haproxy.cfg"),
+};
+
+/// A configuration with its places filled in.
+fn filled(template: &str, port: u16, setting: Setting) -> String {
+    // Without it h2o, started as root, becomes `nobody`, who may not read the site.
+    let user = if is_root() { "user: root" } else { "" };
+    template
+        .replace("@PORT@", &port.to_string())
+        .replace("@WORKERS@", &setting.workers.to_string())
+        .replace("@STREAMS@", &setting.streams.to_string())
+        .replace("@ORIGIN@", &setting.origin.unwrap_or_default().to_string())
+        .replace("@USER@", user)
 }
 
-/// Reads what the server says: up to `ready` for its port, then on, so that it never blocks on a full pipe.
-fn follow(stderr: impl Read, ready: &mpsc::Sender<Result<u16, String>>) {
-    let mut said = String::new();
-    let mut port = None;
-    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-        port = port.or_else(|| port_of(&line));
-        said = said + &line + "\n";
-        if line.contains("ready")
-            && let Some(port) = port
-        {
-            // Whoever asked has given up if this fails.
-            let _ = ready.send(Ok(port));
-            said.clear();
-        }
-    }
-    let _ = ready.send(Err(said));
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output();
+    output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
-
-/// The port of the first `https://HOST:PORT` in a line.
-fn port_of(line: &str) -> Option<u16> {
-    let (_, authority) = line.split_once("https://")?;
-    let (_, port) = authority.split_whitespace().next()?.trim_end_matches('/').rsplit_once(':')?;
-    port.parse().ok()
-}
-
-/// Far above what any of them needs.
-const START_LIMIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_port_is_that_of_the_address_even_with_a_slash_or_ipv6() {
-        assert_eq!(port_of("serving https://127.0.0.1:4433"), Some(4433));
-        assert_eq!(port_of("open https://[::1]:80/ in a browser"), Some(80));
-        assert_eq!(port_of("ready in 22 ms"), None);
-    }
-
-    #[test]
-    fn a_server_that_ends_without_ready_is_reported_with_its_words() {
-        let (ready, started) = mpsc::channel();
-        follow(&b"error: the port is in use\n"[..], &ready);
-        assert_eq!(started.recv(), Ok(Err("error: the port is in use\n".into())));
+    fn every_place_of_every_configuration_is_filled() {
+        let setting = Setting { workers: 2, streams: 10_000, cores: "0", origin: Some(8081) };
+        for Templates { sterna, nginx, caddy, h2o, haproxy } in [SITE, PROXY] {
+            let served = [sterna, nginx, caddy, h2o, haproxy].into_iter();
+            for template in served.filter(|template| !template.is_empty()) {
+                let text = filled(template, 4433, setting);
+                assert!(text.contains("4433") && !text.contains('@'), "{text}");
+            }
+        }
+        assert!(filled(PROXY.nginx, 4433, setting).contains("server 127.0.0.1:8081;"));
     }
 }

@@ -1,5 +1,8 @@
 //! `cargo xtask bench cost`: instructions of the hot functions, counted by callgrind, against those of last time.
 //!
+//! Each work is an example which does it as often as it is told; two runs of different length leave what one costs.
+//! `--guard` is another spelling of the same, for who looks for a guard.
+//!
 //! A count does not depend on how busy the machine is, so a few per cent more are a fact. The counts of last time are in
 //! `bench/cost.txt`; `--bless` writes them anew, after a change that was meant or with another compiler.
 
@@ -43,35 +46,68 @@ type Counts = BTreeMap<String, u64>;
 struct Work {
     name: &'static str,
     package: &'static str,
-    /// Before the number of times.
+    example: &'static str,
+    /// What cargo needs to be told beside it.
+    features: &'static [&'static str],
+    /// The example's arguments; `N` stands for the number of times.
     arguments: &'static [&'static str],
     /// The function to count; all of the program where it is empty.
     function: &'static str,
+    /// Two numbers of times. The work is counted by what the example prints of itself where `unit` is not empty.
+    times: (u64, u64),
+    /// The word after the number, in what the example prints, of what is done.
+    unit: &'static str,
 }
 
 impl Work {
     /// Instructions for doing it once: two runs differ only in how often it is done.
     fn count(&self, target: &Path) -> Result<u64, Box<dyn std::error::Error>> {
-        // All examples are called `cost`: the plain name is that of the last one built.
+        // Most examples are called `cost`: the plain name is that of the last one built.
         let root = crate::workspace_root();
-        super::build(&root, target, &["--package", self.package, "--example", "cost"])?;
-        let (few, many) = (self.total(target, FEW)?, self.total(target, MANY)?);
-        Ok(many.saturating_sub(few) / (MANY - FEW))
+        let build = ["--package", self.package, "--example", self.example];
+        super::build(&root, target, &[&build, self.features].concat())?;
+        let (few, many) = (self.total(target, self.times.0)?, self.total(target, self.times.1)?);
+        let done = many.units.saturating_sub(few.units).max(1);
+        Ok(many.instructions.saturating_sub(few.instructions) / done)
     }
 
-    fn total(&self, target: &Path, times: u64) -> Result<u64, Box<dyn std::error::Error>> {
+    fn total(&self, target: &Path, times: u64) -> Result<Total, Box<dyn std::error::Error>> {
         let mut valgrind = Command::new("valgrind");
         valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
         if !self.function.is_empty() {
             valgrind.arg(format!("--toggle-collect={}", self.function));
         }
-        valgrind.arg(target.join("release/examples/cost")).args(self.arguments);
-        let output = valgrind.arg(times.to_string()).output();
+        valgrind.arg(target.join("release/examples").join(self.example));
+        let number = times.to_string();
+        valgrind.args(self.arguments.iter().map(|word| if *word == "N" { &number } else { *word }));
+        let output = valgrind.output();
         let output = output.map_err(|error| format!("valgrind does not run: {error}"))?;
         let said = String::from_utf8_lossy(&output.stderr);
-        collected(&said)
-            .ok_or_else(|| format!("{}: callgrind counted nothing: {said}", self.name).into())
+        if !output.status.success() {
+            return Err(format!("{}: {}: {said}", self.name, output.status).into());
+        }
+        let instructions = collected(&said)
+            .ok_or_else(|| format!("{}: callgrind counted nothing: {said}", self.name))?;
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let units =
+            if self.unit.is_empty() { Some(times) } else { before_word(&printed, self.unit) };
+        let units =
+            units.ok_or_else(|| format!("{}: no `{}` in {printed}", self.name, self.unit))?;
+        Ok(Total { instructions, units })
     }
+}
+
+/// Of one run.
+struct Total {
+    instructions: u64,
+    units: u64,
+}
+
+/// The number before the first `word`, as in `1234 datagrams`.
+fn before_word(text: &str, word: &str) -> Option<u64> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let pair = words.windows(2).find(|pair| pair[1].trim_end_matches(',') == word)?;
+    pair[0].parse().ok()
 }
 
 /// The figure in callgrind's line `==PID== Collected : N`.
@@ -100,24 +136,55 @@ fn text(counts: &Counts) -> String {
 }
 
 const WORK: &[Work] = &[
-    qpack("encode a response with a dynamic table", &["encode", "response"]),
-    qpack("encode a response without one", &["encode", "response-static"]),
-    qpack("decode a request with a dynamic table", &["decode", "request"]),
-    qpack("decode a request without one", &["decode", "request-static"]),
+    qpack("encode a response with a dynamic table", &["encode", "response", "N"]),
+    qpack("encode a response without one", &["encode", "response-static", "N"]),
+    qpack("decode a request with a dynamic table", &["decode", "request", "N"]),
+    qpack("decode a request without one", &["decode", "request-static", "N"]),
     Work {
-        name: "serve a request of 1 KiB in HTTP/3",
-        package: "sterna-h3",
-        arguments: &[],
         function: "*serve_one*",
+        ..cost("serve a request of 1 KiB in HTTP/3", "sterna-h3", &["N"])
+    },
+    Work {
+        function: "*read_one*",
+        ..cost("read 64 DATA frames in HTTP/3", "sterna-h3", &["N", "frames"])
+    },
+    Work {
+        function: "*answer_one*",
+        ..cost("answer a request of 1 KiB in the gateway", "sterna-gateway", &["N"])
+    },
+    proxy("pass a request of 1 KiB on, both ends of HTTP/1.1 to the backend included", &["N"]),
+    proxy("the same where content might be compressed", &["N", "compress"]),
+    proxy("the same with an access log", &["N", "log"]),
+    proxy("choose among 1 backend", &["N", "pick", "1"]),
+    proxy("choose among 64 backends", &["N", "pick", "64"]),
+    proxy("find one of 10 routes and answer", &["N", "routes", "10"]),
+    proxy("find one of 10,000 routes and answer", &["N", "routes", "10000"]),
+    Work {
+        example: "transfer",
+        features: &["--features", "sim"],
+        times: (2, 6),
+        unit: "datagrams",
+        ..cost("carry a datagram, both ends and the simulated network", "sterna-quic", &["N"])
     },
 ];
 
 const fn qpack(name: &'static str, arguments: &'static [&'static str]) -> Work {
-    Work { name, package: "sterna-qpack", arguments, function: "" }
+    cost(name, "sterna-qpack", arguments)
 }
 
-const FEW: u64 = 1000;
-const MANY: u64 = 3000;
+const fn proxy(name: &'static str, arguments: &'static [&'static str]) -> Work {
+    Work { example: "cost_proxy", ..cost(name, "sterna-gateway", arguments) }
+}
+
+/// What most works have in common.
+const fn cost(
+    name: &'static str,
+    package: &'static str,
+    arguments: &'static [&'static str],
+) -> Work {
+    let (example, features, function, unit) = ("cost", [].as_slice(), "", "");
+    Work { name, package, example, features, arguments, function, times: (1000, 3000), unit }
+}
 
 #[cfg(test)]
 mod tests {
@@ -138,6 +205,13 @@ mod tests {
     fn the_file_reads_as_it_was_written() {
         let counts = counts(&[("encode a response", 4438), ("serve a request", 9000)]);
         assert_eq!(parse(&text(&counts)), counts);
+    }
+
+    #[test]
+    fn what_an_example_has_done_is_read_from_its_words() {
+        let said = "16 MiB, complete: true, 14211 datagrams, 0 packets observed";
+        assert_eq!(before_word(said, "datagrams"), Some(14_211));
+        assert_eq!(before_word(said, "requests"), None);
     }
 
     #[test]

@@ -12,12 +12,14 @@ use serde::{Deserialize, Serialize};
 use crate::Outcome;
 
 const USAGE: &str = "\
-usage: cargo xtask bench link [--rounds N] [--rtt TIME] [--rate RATE] [--tcp NAME] [--this PROGRAM]
+usage: cargo xtask bench link [--rounds N] [--rtt TIME] [--rate RATE] [--loss SHARE] [--seed N]
+                              [--tcp NAME] [--this PROGRAM]
 
 10 MB by HTTP/3 and by HTTP/2 of the same server, a new connection for each, in turns. Needs root.
 
   --rounds N        downloads by each, 5 by default
   --rtt, --rate     of the link, 50ms and 100mbit by default; its queue holds one bandwidth-delay product
+  --loss, --seed    what is lost by chance each way, such as `1%`, and by which luck; nothing by default
   --tcp NAME        TCP's congestion control, such as `cubic`; the machine's default otherwise
   --this PROGRAM    measures this build of sterna instead of the one built here
 
@@ -47,6 +49,8 @@ struct Options {
 struct Settings {
     round_trip: String,
     rate: String,
+    loss: String,
+    seed: String,
     tcp: String,
 }
 
@@ -55,6 +59,7 @@ impl Options {
     fn parse(arguments: &[String]) -> Result<Option<Self>, String> {
         let mut rounds = 5;
         let (mut round_trip, mut rate) = ("50ms".to_owned(), "100mbit".to_owned());
+        let (mut loss, mut seed) = ("0%".to_owned(), "0".to_owned());
         let (mut tcp, mut this) = (None, None);
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
@@ -66,6 +71,8 @@ impl Options {
                 }
                 "--rtt" => round_trip.clone_from(value()?),
                 "--rate" => rate.clone_from(value()?),
+                "--loss" => loss.clone_from(value()?),
+                "--seed" => seed.clone_from(value()?),
                 "--tcp" => tcp = Some(value()?.clone()),
                 "--this" => this = Some(value()?.into()),
                 "help" | "--help" | "-h" => return Ok(None),
@@ -75,7 +82,7 @@ impl Options {
             }
         }
         let tcp = tcp.or_else(default_congestion).ok_or("TCP's congestion control is not known")?;
-        Ok(Some(Self { rounds, settings: Settings { round_trip, rate, tcp }, this }))
+        Ok(Some(Self { rounds, settings: Settings { round_trip, rate, loss, seed, tcp }, this }))
     }
 }
 
@@ -114,6 +121,7 @@ fn measure(options: &Options) -> Result<Vec<Sample>, Box<dyn std::error::Error>>
     let settings = &options.settings;
     let mut link = super::command();
     link.args(["--rtt", &settings.round_trip, "--rate", &settings.rate, "--tcp", &settings.tcp])
+        .args(["--loss", &settings.loss, "--seed", &settings.seed])
         .args(["--server", &server, "--"])
         .arg(python)
         .arg(root.join("bench/download.py"))
@@ -157,13 +165,13 @@ struct Comparison {
 
 impl Comparison {
     fn table(&self) -> String {
-        let Settings { round_trip, rate, tcp } = &self.settings;
+        let Settings { round_trip, rate, loss, seed, tcp } = &self.settings;
         let (h3, h2) = (self.seconds(3), self.seconds(2));
         let ratio = median(&h3) / median(&h2);
         let missed: u64 = self.samples.iter().map(|sample| sample.missed).sum();
         format!(
             "\
-10 MB, {round_trip} there and back, {rate}, queue of one bandwidth-delay product, no loss
+10 MB, {round_trip} there and back, {rate}, queue of one bandwidth-delay product, {loss} lost by chance (seed {seed})
 
 | | congestion control | initial window | seconds |
 |---|---|---|---|
@@ -208,6 +216,8 @@ mod tests {
         let settings = Settings {
             round_trip: "50ms".to_owned(),
             rate: "100mbit".to_owned(),
+            loss: "1%".to_owned(),
+            seed: "7".to_owned(),
             tcp: "bbr".to_owned(),
         };
         let samples = vec![

@@ -28,8 +28,10 @@ struct Need {
     package: &'static str,
 }
 
-const NEEDS: [Need; 5] = [
+const NEEDS: [Need; 7] = [
     Need { names: &["curl"], package: "curl" },
+    Need { names: &["nginx"], package: "nginx" },
+    Need { names: &["certutil"], package: "libnss3-tools" },
     Need { names: &["ip"], package: "iproute2" },
     Need { names: &["nghttp"], package: "nghttp2-client" },
     Need { names: &["setpriv"], package: "util-linux" },
@@ -69,10 +71,11 @@ impl Need {
     }
 }
 
-/// Whether a program of this name is on the path.
+/// Whether a program of this name is on the path, or where servers are, which is not on the path of everyone.
 pub(super) fn has_program(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+    let mut folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    folders.any(|folder| folder.join(name).is_file())
 }
 
 fn install(missing: &[&Need]) -> Result<(), Error> {
@@ -96,7 +99,7 @@ fn install(missing: &[&Need]) -> Result<(), Error> {
     apt(&format!("install -qq --yes --no-install-recommends {packages}"))
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let output = Command::new("id").arg("-u").output();
     output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
