@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 READY_WITHIN = 20.0
-ENDS_WITHIN = 30.0
+# Longer than a drain may take.
+ENDS_WITHIN = 60.0
 
 
 class Server:

@@ -1,36 +1,18 @@
 """Headless Chromium: a page with fifty assets, all of it over HTTP/3."""
 
 import re
-import shutil
 import subprocess
 
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-
+from browser import FLAGS, forced, program
 
 @pytest.fixture
 def chromium(certificate, files, tmp_path):
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    assert program, "no Chromium; `cargo xtask test` installs it"
-
     def run(*arguments):
-        flags = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--disable-dev-shm-usage",
-            # The server listens on IPv4 only; a forced QUIC origin is not tried on a second address.
-            "--host-resolver-rules=MAP localhost 127.0.0.1",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            f"--origin-to-force-quic-on=localhost:{files.port}",
-            f"--ignore-certificate-errors-spki-list={certificate.spki}",
-        ]
-        command = [program, *flags, *arguments, files.url("/page.html")]
+        profile = f"--user-data-dir={tmp_path / 'profile'}"
+        flags = [*FLAGS, *forced(files, certificate), profile]
+        command = [program(), *flags, *arguments, files.url("/page.html")]
         return subprocess.run(command, capture_output=True, text=True, timeout=90)
 
     return run

@@ -137,6 +137,16 @@ def test_what_is_missing_is_the_application_or_404(fetch):
     assert fetch("/.env", accept="text/html").status_code == 404
 
 
+def test_an_error_is_json_for_those_who_ask_for_it(fetch):
+    for path, method, status in [("/missing.js", "GET", 404), ("/text.txt", "POST", 405)]:
+        response = fetch(path, method, accept="application/json, */*;q=0.5")
+        assert response.status_code == response.json()["status"] == status
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.headers["vary"] == "accept"
+        page = fetch(path, method, accept="text/html, application/json;q=0.5")
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+
+
 def test_a_listing_is_escaped(fetch):
     response = fetch("/listed/")
     assert response.status_code == 200

@@ -124,3 +124,46 @@ def test_random_bytes_over_tcp_are_survived(files, seed):
                     pass
             except OSError:
                 pass  # Refused by reset: as good as by an answer.
+
+
+def pings(count):
+    """HTTP/2 PING frames (RFC 9113 §6.7), each with its own content."""
+    return b"".join(b"\0\0\x08\x06\0\0\0\0\0" + struct.pack("!Q", at) for at in range(count))
+
+
+def http2(files):
+    """A connection that has said what one says first."""
+    context = ssl._create_unverified_context()
+    context.set_alpn_protocols(["h2"])
+    connection = context.wrap_socket(socket.create_connection(files.address, timeout=10))
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0")
+    return connection
+
+
+def test_a_flood_of_pings_that_nobody_reads_the_answers_to_is_held_back(files):
+    before = files.rss_kib()
+    flood, sent = pings(1000), 0
+    with http2(files) as connection:
+        connection.settimeout(2)
+        with pytest.raises((TimeoutError, ssl.SSLError, OSError)):
+            # Far more than all buffers of the kernel on the way.
+            while sent < 256 << 20:
+                connection.sendall(flood)
+                sent += len(flood)
+        assert files.rss_kib() - before < 16 * 1024, f"{sent} bytes of pings are kept"
+
+
+def test_a_flood_of_pings_is_answered_and_keeps_nobody_waiting(files, site):
+    count = 20_000
+    with http2(files) as connection, Peer(files.address).connect() as peer:
+        peer.open_h3()
+        before = files.rss_kib()
+        for _ in range(count // 1000):
+            connection.sendall(pings(1000))
+            received = 0
+            while received < 17 * 1000:
+                more = connection.recv(1 << 16)
+                assert more, "the connection lives"
+                received += len(more)
+            assert peer.request("/small.txt").body == site.content("small.txt")
+        assert files.rss_kib() - before < 16 * 1024

@@ -152,3 +152,53 @@ def test_an_idle_connection_without_a_handshake_hinders_nobody(files, curl):
     with socket.create_connection(files.address):
         status, _, _, _ = curl("--http1.1", files.url("/small.txt"))
         assert status == 200
+
+
+# -- chunked coding (RFC 9112 §7.1) --------------------------------------------------------------------------------
+
+
+def post_chunks(server, trusting, path, chunks, fields=()):
+    """Sends a request byte for byte over HTTP/1.1; everything that comes back."""
+    trusting.set_alpn_protocols(["http/1.1"])
+    head = [f"POST {path} HTTP/1.1", "host: localhost", "transfer-encoding: chunked", *fields]
+    with socket.create_connection(server.address, timeout=10) as tcp:
+        with trusting.wrap_socket(tcp, server_hostname="localhost") as connection:
+            connection.sendall("\r\n".join([*head, "", ""]).encode() + chunks)
+            received = b""
+            while more := connection.recv(1 << 16):
+                received += more
+    return received
+
+
+def test_chunks_and_trailers_go_both_ways(axum, trusting):
+    chunks = b"5;name=value\r\nhello\r\n00000006\r\n world\r\n0\r\nx-sum: 11\r\n\r\n"
+    wants = ["connection: close, te", "te: trailers", "trailer: x-sum"]
+    head, _, body = post_chunks(axum, trusting, "/echo", chunks, wants).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ") and b"transfer-encoding: chunked" in head.lower()
+    content, _, trailers = body.partition(b"0\r\n")
+    assert b"".join(content.split(b"\r\n")[1::2]) == b"hello world"
+    assert trailers == b"x-sum: 11\r\n\r\n"
+
+
+def test_trailers_are_for_those_who_want_them(axum, trusting):
+    chunks = b"5\r\nhello\r\n0\r\nx-sum: 5\r\n\r\n"
+    fields = ["connection: close", "trailer: x-sum"]
+    received = post_chunks(axum, trusting, "/echo", chunks, fields)
+    assert received.startswith(b"HTTP/1.1 200 ") and received.endswith(b"5\r\nhello\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"zz\r\nhello\r\n0\r\n\r\n",
+        b"-5\r\nhello\r\n0\r\n\r\n",
+        b"5\r\nhelloX\r\n0\r\n\r\n",
+        b"fffffffffffffffff\r\nhello",
+        b"5\nhello\n0\n\n",
+    ],
+)
+def test_a_broken_chunk_ends_the_request_and_nothing_behind_it_is_read(axum, trusting, chunks):
+    smuggled = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+    received = post_chunks(axum, trusting, "/sha256", chunks + smuggled)
+    assert received.count(b"HTTP/1.1 ") == 1, received
+    assert received.endswith(b"the HTTP layer failed"), "as the handler tells it"

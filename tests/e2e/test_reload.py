@@ -1,0 +1,303 @@
+"""A reload: all of it or nothing, and nobody who is connected notices but by what is served."""
+
+import hashlib
+import json
+import os
+import signal
+import ssl
+import subprocess
+import time
+
+import httpx
+import pytest
+
+from admin import Admin
+from conftest import binary, make_certificate
+from h3client import Client
+from server import Server
+
+# `RELOADS=100` is the whole of reliability.md R1.
+RELOADS = int(os.environ.get("RELOADS", 25))
+
+CONFIG = """
+listen = ["127.0.0.1:0"]
+http = "off"
+workers = 2
+access_log = %(log)s
+admin = { listen = "unix:%(socket)s" }
+
+[timeouts]
+keep_alive = "%(keep_alive)s"
+
+[defaults]
+tls = { cert = "%(cert)s", key = "%(key)s" }
+
+[[site]]
+respond = "g%(number)s"
+response_headers = { set = { x-generation = "g%(number)s" } }
+
+[[site.route]]
+path = "/files/*"
+root = "%(root)s"
+"""
+
+
+class Running:
+    """A server with a configuration that a test writes anew."""
+
+    def __init__(self, tmp_path, certificate, flags=()):
+        self.folder = tmp_path
+        self.root = tmp_path / "www"
+        (self.root / "files").mkdir(parents=True)
+        self.content = os.urandom(20_000_000)
+        (self.root / "files/large.bin").write_bytes(self.content)
+        self.cert, self.key = tmp_path / "cert.pem", tmp_path / "key.pem"
+        self.use(certificate)
+        self.file = tmp_path / "sterna.toml"
+        self.write(1)
+        argv = [binary("STERNA_BIN"), "run", "-c", self.file, *flags]
+        self.server = Server(argv, tmp_path / "server")
+        self.admin = Admin(tmp_path / "admin.sock")
+
+    def use(self, certificate):
+        """Puts another pair where the configuration finds it."""
+        self.cert.write_bytes(certificate.cert.read_bytes())
+        self.key.write_bytes(certificate.key.read_bytes())
+
+    def write(self, number, log="false", keep_alive="60s"):
+        values = {
+            "number": number,
+            "log": log,
+            "keep_alive": keep_alive,
+            "socket": self.folder / "admin.sock",
+            "cert": self.cert,
+            "key": self.key,
+            "root": self.root,
+        }
+        new = self.folder / "new.toml"
+        new.write_text(CONFIG % values)
+        new.rename(self.file)
+
+    def reload(self):
+        answer = self.admin.post("/reload")
+        assert answer.status == 200, answer.text
+        return answer.json()
+
+    def generation(self, trusting):
+        with httpx.Client(verify=trusting) as client:
+            return client.get(self.server.url()).text
+
+
+@pytest.fixture
+def running(tmp_path, certificate):
+    started = []
+
+    def start(flags=()):
+        started.append(Running(tmp_path, certificate, flags))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.server.kill()
+
+
+@pytest.fixture
+def trusting(certificate):
+    return ssl.create_default_context(cafile=certificate.cert)
+
+
+class Download:
+    """A response over HTTP/1.1 or HTTP/2 whose reader pauses: more of it is left than buffers and windows hold."""
+
+    def __init__(self, running, trusting, **versions):
+        self._expected = hashlib.sha256(running.content)
+        self._client = httpx.Client(verify=trusting, timeout=60, **versions)
+        request = self._client.build_request("GET", running.server.url("/files/large.bin"))
+        self._response = self._client.send(request, stream=True)
+        self._pieces = self._response.iter_raw()
+        self._read = hashlib.sha256(next(self._pieces))
+
+    def finish(self):
+        for piece in self._pieces:
+            self._read.update(piece)
+        assert self._read.digest() == self._expected.digest()
+        self._client.close()
+
+
+class Loads:
+    """`sterna load` over each version of HTTP, until it is told to end."""
+
+    def __init__(self, server):
+        self._runs = []
+        for version in ["--http1.1", "--http2", "--http3"]:
+            argv = [binary("STERNA_BIN"), "load", version, "-c", "4", "--rate", "100", "-d", "100s"]
+            argv += ["--insecure", "--json", server.url()]
+            self._runs.append(subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+
+    def finish(self):
+        for run in self._runs:
+            run.send_signal(signal.SIGINT)
+        for run in self._runs:
+            out, err = run.communicate(timeout=30)
+            assert run.returncode == 130, err
+            report = json.loads(out)
+            assert {kind: error["count"] for kind, error in report["errors"].items() if error["count"]} == {}
+            assert report["requests"]["done"] > 20, report["requests"]
+
+
+def test_reloads_lose_and_cut_nothing_on_any_version(running, trusting):
+    one = running()
+    server = one.server
+    with (
+        httpx.Client(verify=trusting, http2=False) as http1,
+        httpx.Client(verify=trusting, http2=True, http1=False) as http2,
+        Client(server.address).connect() as http3,
+    ):
+        large = http3.start("GET", "/files/large.bin")
+        downloads = [Download(one, trusting, http2=False), Download(one, trusting, http2=True, http1=False)]
+        loads = Loads(server)
+        for number in range(2, RELOADS + 2):
+            one.write(number, keep_alive=f"{60 + number}s")
+            assert one.reload()["generation"] == number
+            # The connections are those of the begin; what they get is of now, and all of it of one configuration.
+            for client in (http1, http2):
+                response = client.get(server.url())
+                assert (response.text, response.headers["x-generation"]) == (f"g{number}", f"g{number}")
+            answer = http3.finish(http3.start("GET", "/"))[0]
+            assert (answer.body, dict(answer.headers)[b"x-generation"]) == (b"g%d" % number, b"g%d" % number)
+        loads.finish()
+        for download in downloads:
+            download.finish()
+        assert http3.finish(large)[0].body == one.content
+    status = one.admin.get("/status").json()
+    assert status["config"]["reloads"] == RELOADS
+    counters = status["counters"]
+    assert [counters[name] for name in ["service_errors", "panics", "protocol_errors"]] == [0, 0, 0]
+    server.stop()
+
+
+def test_a_new_certificate_is_seen_over_tcp_and_quic_at_once_and_connections_stay(running, trusting, tmp_path):
+    one = running()
+    with httpx.Client(verify=trusting) as before:
+        assert before.get(one.server.url()).text == "g1"
+        other = make_certificate(tmp_path / "other" if (tmp_path / "other").mkdir() is None else None)
+        one.use(other)
+        assert any("certificates" in change for change in one.reload()["changes"])
+        assert before.get(one.server.url()).text == "g1", "an open connection goes on"
+    shown = ssl.get_server_certificate(one.server.address)
+    assert shown.strip() == other.cert.read_text().strip()
+    get = [binary("STERNA_BIN"), "get", "--http3", "--cacert", other.cert, one.server.url()]
+    done = subprocess.run(get, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (0, "g1"), done.stderr
+    assert one.reload()["changes"] == [], "the same pair is no change"
+
+
+@pytest.mark.parametrize(
+    "break_it, told",
+    [
+        (lambda one: one.file.write_text(one.file.read_text() + "\n[[site]\n"), "sterna.toml:"),
+        (lambda one: one.file.write_text(one.file.read_text().replace("respond", "respnod")), "did you mean"),
+        (lambda one: one.key.write_text("no key"), "key.pem"),
+        (lambda one: one.key.unlink(), "key.pem"),
+        (lambda one: one.use_other_key(), "does not match"),
+        (lambda one: one.write(2, log='{ file = "/nowhere/access.log" }'), "/nowhere/access.log"),
+    ],
+    ids=["syntax", "unknown key", "no PEM", "no key", "other key", "log"],
+)
+def test_what_cannot_be_served_leaves_the_old_one_serving_and_says_why(
+    running, trusting, tmp_path, break_it, told
+):
+    one = running()
+    folder = tmp_path / "other"
+    folder.mkdir()
+    one.use_other_key = lambda: one.key.write_bytes(make_certificate(folder).key.read_bytes())
+    break_it(one)
+    done = subprocess.run(
+        [binary("STERNA_BIN"), "reload", "--admin", f"unix:{tmp_path}/admin.sock"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    assert told in done.stderr and "error: error:" not in done.stderr, done.stderr
+    assert one.generation(trusting) == "g1"
+    with Client(one.server.address).connect() as client:
+        assert client.finish(client.start("GET", "/"))[0].body == b"g1"
+    metrics = one.admin.get("/metrics").text
+    assert 'sterna_config_reloads_total{result="failed"} 1' in metrics
+    assert "sterna_config_last_reload_successful 0" in metrics
+
+
+def test_a_mistake_is_shown_with_its_line_and_a_caret(running):
+    one = running()
+    one.file.write_text(one.file.read_text().replace("[[site]]", "[[site]]\nhots = 'a'"))
+    answer = one.admin.post("/reload")
+    assert answer.status == 422
+    mistake = answer.json()["mistakes"][0]
+    lines = one.file.read_text().splitlines()
+    assert lines[mistake["line"] - 1] == "hots = 'a'" and mistake["help"] == "did you mean `host`?"
+    assert "hots = 'a'\n" in answer.json()["text"] and "^^^^" in answer.json()["text"]
+
+
+def test_what_needs_a_restart_is_told_and_changes_nothing(running, trusting):
+    one = running()
+    changed = one.file.read_text().replace("workers = 2", "workers = 1").replace('"g1"', '"g2"')
+    one.file.write_text(changed.replace("[timeouts]", "[limits]\nmax_lag = '1s'\n[timeouts]"))
+    answer = one.admin.post("/reload")
+    assert answer.status == 409
+    assert answer.json()["error"].startswith("`workers`, `limits.max_lag` cannot change")
+    assert one.generation(trusting) == "g1"
+
+
+def test_the_access_log_goes_to_another_file_and_a_full_disk_costs_lines_alone(running, trusting, tmp_path):
+    one = running()
+    one.write(2, log='{ file = "first.log" }')
+    one.reload()
+    assert one.generation(trusting) == "g2"
+    one.write(3, log='{ file = "/dev/full", format = "json" }')
+    one.reload()
+    assert one.generation(trusting) == "g3"
+    one.write(4, log='{ file = "second.log", fields = ["status", "route"] }')
+    one.reload()
+    assert one.generation(trusting) == "g4"
+    one.server.stop()
+    assert [line.split()[3:6] for line in (tmp_path / "first.log").read_text().splitlines()] == [["GET", "/", "200"]]
+    assert (tmp_path / "second.log").read_text() == "200 /*\n"
+
+
+def test_sighup_reloads_and_sigusr1_opens_the_log_anew(running, trusting, tmp_path):
+    one = running()
+    one.write(2, log='{ file = "access.log" }')
+    one.server.process.send_signal(signal.SIGHUP)
+    until(lambda: "generation 2" in one.server.stderr())
+    assert one.generation(trusting) == "g2"
+    log = tmp_path / "access.log"
+    until(lambda: log.read_text().count("\n") == 1)
+    log.rename(tmp_path / "moved.log")
+    one.server.process.send_signal(signal.SIGUSR1)
+    # A signal has no answer: lines go on into the moved file until it has been heard.
+    until(lambda: one.generation(trusting) == "g2" and log.exists())
+    one.server.stop()
+
+
+def test_watch_follows_a_file_that_an_editor_replaces_and_a_certificate(running, trusting, tmp_path):
+    one = running(flags=["--watch"])
+    one.write(2)
+    until(lambda: one.generation(trusting) == "g2")
+    one.file.write_text(one.file.read_text().replace("g2", "g3").replace("[[site]]", "[[site]"))
+    until(lambda: "not reloaded" in one.server.stderr())
+    assert one.generation(trusting) == "g2"
+    one.write(4)
+    until(lambda: one.generation(trusting) == "g4")
+    folder = tmp_path / "other"
+    folder.mkdir()
+    one.use(make_certificate(folder))
+    until(lambda: "changed certificates" in one.server.stderr())
+
+
+def until(done):
+    """Polls for what nobody tells."""
+    deadline = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
