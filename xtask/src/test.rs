@@ -11,6 +11,7 @@ use report::{Report, Tally};
 
 pub(crate) use machine::{foreign_clients, is_root};
 
+mod again;
 mod machine;
 mod output;
 mod report;
@@ -124,13 +125,19 @@ fn compliance(_: &mut World) -> Tally {
 }
 
 fn cargo_test(world: &mut World) -> Tally {
-    let mut command =
-        world.cargo(&["test", "--workspace", "--no-fail-fast", "--", "--include-ignored"]);
-    if let Some(python) = &world.python {
-        // The differential tests of QPACK call a second implementation in Python.
-        command.env("STERNA_PYTHON", python);
-    }
-    output::cargo_test(command)
+    let run = |selection: &[String]| {
+        let mut command =
+            world.cargo(&["test", "--workspace", "--no-fail-fast", "--", "--include-ignored"]);
+        if !selection.is_empty() {
+            command.args(["--test-threads", "1", "--exact"]).args(selection);
+        }
+        if let Some(python) = &world.python {
+            // The differential tests of QPACK call a second implementation in Python.
+            command.env("STERNA_PYTHON", python);
+        }
+        output::cargo_test(command)
+    };
+    again::after(run(&[]), run)
 }
 
 fn build(world: &mut World) -> Tally {
@@ -145,15 +152,19 @@ fn e2e(world: &mut World) -> Tally {
     };
     let target = crate::target_directory();
     let results = target.join("xtask/e2e.xml");
-    let mut command = Command::new(python);
-    command
-        .args(["-B", "-m", "pytest", "--durations=10", "--junit-xml"])
-        .arg(&results)
-        .current_dir(world.root.join("tests/e2e"))
-        .env("STERNA_BIN", target.join("debug/sterna"))
-        .env("AXUM_BIN", target.join("debug/examples/axum"))
-        .env("STERNA_ARTEFACTS", target.join("e2e"));
-    output::pytest(command, &results)
+    let run = |selection: &[String]| {
+        let mut command = Command::new(python);
+        command
+            .args(["-B", "-m", "pytest", "--durations=10", "--junit-xml"])
+            .arg(&results)
+            .args(selection)
+            .current_dir(world.root.join("tests/e2e"))
+            .env("STERNA_BIN", target.join("debug/sterna"))
+            .env("AXUM_BIN", target.join("debug/examples/axum"))
+            .env("STERNA_ARTEFACTS", target.join("e2e"));
+        output::pytest(command, &results)
+    };
+    again::after(run(&[]), run)
 }
 
 fn fuzz(world: &mut World) -> Tally {

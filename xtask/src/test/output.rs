@@ -77,8 +77,19 @@ fn junit(xml: &str) -> Option<Tally> {
     let passed = count("tests")?.checked_sub(failed + skipped)?;
     let cases = xml.split("<testcase").skip(1);
     let broken = cases.filter(|case| case.contains("<failure ") || case.contains("<error "));
-    let failures = broken.filter_map(|case| attribute(case, "name").map(str::to_owned)).collect();
+    let failures = broken.filter_map(node).collect();
     Some(Tally { passed, failed, skipped, failures, notes: Vec::new() })
+}
+
+/// What pytest calls a test: a file, and a name with its parameters.
+fn node(case: &str) -> Option<String> {
+    let (file, name) = (attribute(case, "classname")?, attribute(case, "name")?);
+    let plain = |text: &str| {
+        let named =
+            [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
+        named.iter().fold(text.to_owned(), |text, (entity, sign)| text.replace(entity, sign))
+    };
+    Some(format!("{}.py::{}", file.replace('.', "/"), plain(name)))
 }
 
 fn attribute<'a>(element: &'a str, name: &str) -> Option<&'a str> {
@@ -111,13 +122,13 @@ mod tests {
                    errors=\"1\" failures=\"1\" skipped=\"1\" tests=\"5\" time=\"1.5\">\
                    <testcase classname=\"a\" name=\"good\" time=\"1\" />\
                    <testcase classname=\"a\" name=\"bad\" time=\"1\"><failure message=\"x\">y</failure></testcase>\
-                   <testcase classname=\"a\" name=\"worse\" time=\"1\"><error message=\"x\">y</error></testcase>\
+                   <testcase classname=\"a\" name=\"worse[x&lt;y]\" time=\"1\"><error message=\"x\">y</error></testcase>\
                    </testsuite></testsuites>";
         let expected = Tally {
             passed: 2,
             failed: 2,
             skipped: 1,
-            failures: vec!["bad".into(), "worse".into()],
+            failures: vec!["a.py::bad".into(), "a.py::worse[x<y]".into()],
             notes: Vec::new(),
         };
         assert_eq!(junit(xml), Some(expected));
