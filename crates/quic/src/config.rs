@@ -37,6 +37,10 @@ pub struct Config {
     pub congestion: Algorithm,
     /// Path MTU discovery. Default: on.
     pub mtu_discovery: bool,
+    /// Server: clients may move to another address of theirs. Without it they are asked not to (`disable_active_migration`,
+    /// RFC 9000 §18.2); whoever moves all the same, as one behind a NAT that forgot, has its path validated and goes on.
+    /// Default: on.
+    pub migration: bool,
     /// Connections of one endpoint; above it new ones are refused. Default: 100,000.
     pub max_connections: usize,
     /// When a server makes a client prove its address first. Default: above 1,000 handshakes.
@@ -109,6 +113,7 @@ impl Default for Config {
             datagrams: None,
             congestion: Algorithm::default(),
             mtu_discovery: true,
+            migration: true,
             max_connections: 100_000,
             retry: Retry::Above(1_000),
             observe: None,
@@ -120,7 +125,7 @@ impl Config {
     /// The engine's form of it.
     ///
     /// `handshake_timeout`, `max_connections` and `retry` have no counterpart there, the endpoint
-    /// itself enforces them; `observe` goes with the keys.
+    /// itself enforces them; `migration` and `observe` go with TLS.
     pub(crate) fn to_engine(&self) -> TransportConfig {
         let Self {
             stream_window,
@@ -134,6 +139,7 @@ impl Config {
             datagrams,
             congestion,
             mtu_discovery,
+            migration: _,
             max_connections: _,
             retry: _,
             observe: _,
@@ -165,7 +171,8 @@ impl ServerConfig {
         &self,
         token_key: Arc<dyn quinn_proto::crypto::HandshakeTokenKey>,
     ) -> Result<quinn_proto::ServerConfig, ConfigError> {
-        let session = crypto::Server::new(self.tls.clone(), self.transport.observe.clone())?;
+        let Config { observe, migration, .. } = &self.transport;
+        let session = crypto::Server::new(self.tls.clone(), observe.clone(), *migration)?;
         let mut engine = quinn_proto::ServerConfig::new(Arc::new(session), token_key);
         engine
             .transport_config(Arc::new(self.transport.to_engine()))

@@ -288,6 +288,12 @@ impl Connection {
         self.validated
     }
 
+    /// The peer has asked us to stay at our address (RFC 9000 §18.2). A client that cannot is closed when it moves:
+    /// [`CloseReason::Stranded`].
+    pub fn must_stay(&self) -> bool {
+        self.handshake.as_ref().is_some_and(|handshake| handshake.must_stay)
+    }
+
     /// TLS server name that the client sent.
     pub fn server_name(&self) -> Option<&str> {
         self.handshake.as_ref()?.server_name.as_deref()
@@ -335,6 +341,12 @@ impl Connection {
             received_bytes: stats.udp_rx.bytes,
             mtu: stats.path.current_mtu,
         }
+    }
+
+    /// PATH_CHALLENGE frames sent and received.
+    pub(crate) fn path_challenges(&self) -> (u64, u64) {
+        let stats = self.engine.stats();
+        (stats.frame_tx.path_challenge, stats.frame_rx.path_challenge)
     }
 
     fn is_early_data_rejected(&self) -> bool {

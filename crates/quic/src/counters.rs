@@ -62,8 +62,18 @@ counters! {
     retried,
     /// Handshakes given up because they took too long.
     handshakes_timed_out,
-    /// Peers that changed their address.
+    /// Changes of a peer's address, those included that a datagram only claimed, and those back.
     migrations,
+    /// Those of them that changed the port alone, as a NAT does that forgot.
+    rebinds,
+    /// New addresses that answered a challenge, and so are the peer's own (RFC 9000 §8.2).
+    paths_validated,
+    /// New addresses that were given up before they had answered one.
+    paths_failed,
+    /// PATH_CHALLENGE frames sent on connections that have ended.
+    path_challenges_sent,
+    /// PATH_CHALLENGE frames received on connections that have ended.
+    path_challenges_received,
     /// QUIC packets sent on connections that have ended.
     packets_sent,
     /// QUIC packets lost on connections that have ended: declared so by loss detection (RFC 9002).

@@ -33,6 +33,7 @@ pub(crate) struct Server {
     tls: Arc<rustls::ServerConfig>,
     initial: Arc<Initial>,
     observe: Option<Arc<dyn Observe>>,
+    may_migrate: bool,
 }
 
 /// A client's TLS, in the form that the engine asks for.
@@ -46,6 +47,7 @@ impl Server {
     pub(crate) fn new(
         tls: Arc<rustls::ServerConfig>,
         observe: Option<Arc<dyn Observe>>,
+        may_migrate: bool,
     ) -> Result<Self, ConfigError> {
         match tls.max_early_data_size {
             // req: 9001-4.6.1-early-data-size
@@ -57,7 +59,7 @@ impl Server {
         // req: 9001-4.2-tls-version
         quic::ServerConnection::new(tls.clone(), Version::V1, Vec::new())
             .map_err(ConfigError::Tls)?;
-        Ok(Self { tls, initial, observe })
+        Ok(Self { tls, initial, observe, may_migrate })
     }
 }
 
@@ -91,7 +93,13 @@ impl quinn_proto::crypto::ServerConfig for Server {
         params: &TransportParameters,
     ) -> Box<dyn quinn_proto::crypto::Session> {
         let version = known(version).expect("the engine asked for Initial keys of it before");
-        let tls = quic::ServerConnection::new(self.tls.clone(), version, encode(params))
+        let mut params = encode(params);
+        if !self.may_migrate {
+            // The engine's own switch would drop what comes from a NAT that forgot.
+            // req: 9000-9-move-though-disabled
+            parameters::disable_active_migration(&mut params);
+        }
+        let tls = quic::ServerConnection::new(self.tls.clone(), version, params)
             .expect("a trial with the same configuration succeeded when it was made");
         let observer = self.observe.as_ref().and_then(|observe| observe.session());
         let tls = quic::Connection::Server(tls);
@@ -161,7 +169,7 @@ mod tests {
     }
 
     fn judge(config: rustls::ServerConfig) -> Option<ConfigError> {
-        Server::new(Arc::new(config), None).err()
+        Server::new(Arc::new(config), None, true).err()
     }
 
     // req: 9001-4.6.1-early-data-size

@@ -177,9 +177,9 @@ impl<A: Application> Endpoint<A> {
     }
 
     /// Client: the socket has another address from now on. Each connection goes on from there under a new connection ID
-    /// of the peer, if it has given one, and says so at once (RFC 9000 §9.2, §9.5).
+    /// of the peer, if it has given one, and says so at once (RFC 9000 §9.2, §9.5); one whose server forbids that ends.
     pub fn local_address_changed(&mut self) {
-        self.connections.iter_mut().for_each(|slot| slot.connection.engine.local_address_changed());
+        self.connections.iter_mut().for_each(|slot| slot.connection.local_address_changed());
         self.touch_all();
     }
 
@@ -308,9 +308,10 @@ impl<A: Application> Endpoint<A> {
         match self.engine.handle(now, remote, local_ip, ecn, data, &mut self.reply) {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 if let Some(slot) = self.connections.of_handle(handle) {
+                    slot.connection.note_arrival(remote);
                     slot.connection.engine.handle_event(event);
-                    self.counters.migrations += u64::from(slot.connection.note_path());
-                    slot.connection.note_validation();
+                    slot.connection.note_path(&mut self.counters);
+                    slot.connection.note_validation(&mut self.counters);
                     slot.touch(&mut self.due, &mut self.touched);
                 }
             }
@@ -334,7 +335,7 @@ impl<A: Application> Endpoint<A> {
             }
             slot.connection.engine.handle_timeout(now);
             slot.connection.pacing_over(now);
-            self.counters.migrations += u64::from(slot.connection.note_path());
+            slot.connection.note_path(&mut self.counters);
             if slot.handshake_deadline.is_some_and(|deadline| deadline <= now) {
                 slot.handshake_deadline = None;
                 self.admission.handshake_over();
@@ -378,6 +379,9 @@ impl<A: Application> Endpoint<A> {
             self.counters.packets_sent += stats.sent_packets;
             self.counters.packets_lost += stats.lost_packets;
             self.counters.congestion_events += stats.congestion_events;
+            let (sent, received) = slot.connection.path_challenges();
+            self.counters.path_challenges_sent += sent;
+            self.counters.path_challenges_received += received;
             self.app.closed(state, reason, now);
         }
     }

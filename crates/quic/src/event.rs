@@ -81,8 +81,10 @@ pub enum CloseReason {
     TimedOut,
     /// A stateless reset arrived.
     StatelessReset,
-    /// No common version.
+    /// The peer speaks no version of QUIC that we do.
     VersionMismatch,
+    /// Client: our address changed, and the server forbids clients to move (RFC 9000 §9).
+    Stranded,
 }
 
 impl From<ConnectionError> for CloseReason {

@@ -86,6 +86,7 @@ impl Place {
             // req: 9000-6.1-unknown-version
             // req: 9000-5.2.2-short-unknown-version
             .supported_versions(vec![crate::crypto::VERSION_1])
+            // req: 9000-8.2.1-unpredictable
             .rng_seed(Some(rng.random()));
         config
     }

@@ -75,9 +75,18 @@ pub struct Network<S: Application, C: Application> {
 struct Client<C: Application> {
     endpoint: Endpoint<C>,
     address: SocketAddr,
-    /// What its datagrams say that they come from, when that is a lie.
-    claimed: Option<SocketAddr>,
+    /// What its datagrams of less than so many bytes say that they come from, when that is a lie.
+    claimed: Option<(SocketAddr, usize)>,
+    /// Where somebody takes what is sent, and brings it to the client.
+    carried: Option<SocketAddr>,
     is_full: bool,
+}
+
+impl<C: Application> Client<C> {
+    /// What is sent there reaches it.
+    fn is_at(&self, address: SocketAddr) -> bool {
+        self.address == address || self.carried == Some(address)
+    }
 }
 
 /// A datagram on its way, ordered by arrival, then by departure.
@@ -128,7 +137,13 @@ impl<S: Application, C: Application> Network<S, C> {
         let endpoint = Endpoint::new(place, None, application).expect("nothing to configure");
         let port = u16::try_from(self.clients.len() + 1).expect("fewer clients than ports");
         let address = ([10, 0, 0, 1], port).into();
-        self.clients.push(Client { endpoint, address, claimed: None, is_full: false });
+        self.clients.push(Client {
+            endpoint,
+            address,
+            claimed: None,
+            carried: None,
+            is_full: false,
+        });
         self.clients.len() - 1
     }
 
@@ -167,7 +182,17 @@ impl<S: Application, C: Application> Network<S, C> {
     /// The client's datagrams say that they come from another address, where it cannot receive; what is sent to its own still
     /// arrives. `None` ends that.
     pub fn claim(&mut self, client: usize, address: Option<SocketAddr>) {
-        self.clients[client].claimed = address;
+        self.clients[client].claimed = address.map(|address| (address, usize::MAX));
+    }
+
+    /// As [`Self::claim`], but only for datagrams of less than so many bytes.
+    pub fn claim_small(&mut self, client: usize, address: SocketAddr, bytes: usize) {
+        self.clients[client].claimed = Some((address, bytes));
+    }
+
+    /// Whoever is at `address` hands the client what the servers send there, as if it came from them; `None` ends that.
+    pub fn carry(&mut self, client: usize, address: Option<SocketAddr>) {
+        self.clients[client].carried = address;
     }
 
     /// The client's socket is full from now on, or has room again.
@@ -239,7 +264,7 @@ impl<S: Application, C: Application> Network<S, C> {
             let datagram = Datagram { remote: from, local_ip: Some(to.ip()), ecn, data };
             if to == SERVERS {
                 for_servers[self.worker_of(&datagram)].push(datagram);
-            } else if let Some(client) = self.clients.iter().position(|c| c.address == to) {
+            } else if let Some(client) = self.clients.iter().position(|c| c.is_at(to)) {
                 for_clients[client].push(datagram);
             }
         }
@@ -273,11 +298,14 @@ impl<S: Application, C: Application> Network<S, C> {
     }
 
     fn turn_client(&mut self, client: usize, arrived: Vec<Datagram>) {
-        let Client { endpoint, address, claimed, is_full } = &mut self.clients[client];
+        let Client { endpoint, address, claimed, is_full, .. } = &mut self.clients[client];
         let mut wire = SimulatedWire { arrived, sent: Vec::new(), is_full: *is_full };
-        let from = claimed.unwrap_or(*address);
+        let (own, claimed) = (*address, *claimed);
         endpoint.turn(self.now, &mut wire, &mut Context::from_waker(Waker::noop()));
-        self.send(from, wire.sent);
+        for datagram in wire.sent {
+            let lie = claimed.filter(|(_, below)| datagram.2.len() < *below);
+            self.send(lie.map_or(own, |(address, _)| address), vec![datagram]);
+        }
     }
 
     fn turn_server(&mut self, worker: usize, arrived: Vec<Datagram>) {

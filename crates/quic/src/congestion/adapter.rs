@@ -13,6 +13,7 @@ use super::{Ack, Algorithm, Controller, initial_window};
 pub(super) struct Factory(pub(super) Algorithm);
 
 impl ControllerFactory for Factory {
+    // req: 9000-9.4-another-path
     fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn EngineController> {
         Box::new(Adapter {
             inner: self.0.build(now, mtu),

@@ -7,7 +7,7 @@ use quinn_proto::{ConnectionError, Event as EngineEvent, StreamEvent};
 
 use super::{Connection, canonical};
 use crate::{
-    CloseReason, Event, StreamId,
+    CloseReason, Counters, Event, StreamId,
     config::varint,
     crypto::{HandshakeData, PathWatch},
 };
@@ -41,30 +41,42 @@ impl Connection {
         }
     }
 
+    /// A datagram from there is about to be handled.
+    pub(crate) fn note_arrival(&self, from: SocketAddr) {
+        if let Some(path) = self.path_watch().filter(|path| path.is_open()) {
+            path.arrives(canonical(from) == self.remote);
+        }
+    }
+
     /// Tells the application of a new address of the peer, if there is one: the engine has no
     /// event for it, so this is called after everything that can move the path.
-    pub(crate) fn note_path(&mut self) -> bool {
+    pub(crate) fn note_path(&mut self, counters: &mut Counters) {
         // req: 9000-9.3-new-address
         let (from, to) = (self.remote, self.remote_address());
         if from == to {
-            return false;
+            return;
         }
         self.remote = to;
         self.events.push_back(Event::Migrated { from, to });
+        counters.migrations += 1;
+        counters.rebinds += u64::from(from.ip() == to.ip());
         if let Some(path) = self.path_watch() {
+            counters.paths_failed += u64::from(path.is_open());
             // Back at the last one, as after a path that could not be validated, nothing is in doubt.
+            // req: 9000-9.3-validates
+            // req: 9000-9.3.2-back-to-the-last-one
             if to == self.validated { path.end() } else { path.begin() }
         }
-        true
     }
 
     /// Tells the application when the peer has proven that its new address is its own.
-    pub(crate) fn note_validation(&mut self) {
+    pub(crate) fn note_validation(&mut self, counters: &mut Counters) {
         let Some(path) = self.path_watch().filter(|path| path.is_open() && path.is_answered())
         else {
             return;
         };
         path.end();
+        counters.paths_validated += 1;
         self.validated = self.remote;
         self.events.push_back(Event::PathValidated { address: self.remote });
     }
@@ -113,6 +125,17 @@ impl Connection {
         let state = self.engine.congestion_state();
         if self.queued > 0 && state.metrics().congestion_window >= state.window() {
             self.queued = 0;
+        }
+    }
+
+    /// Client: our address is another one from now on.
+    pub(crate) fn local_address_changed(&mut self) {
+        // req: 9000-9-no-move-if-disabled
+        if self.must_stay() {
+            self.end(0, b"gone from the address that it must stay at", CloseReason::Stranded);
+        } else {
+            // req: 9000-9.5-another-id
+            self.engine.local_address_changed();
         }
     }
 

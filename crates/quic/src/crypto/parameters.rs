@@ -1,4 +1,4 @@
-//! The peer's transport parameters (RFC 9000 §18), as the engine is to see them.
+//! Transport parameters (RFC 9000 §18): the peer's as the engine is to see them, and one of ours that it cannot say alone.
 //!
 //! The engine issues as many connection IDs as the peer keeps, up to eight, all of them when the handshake is complete. Each
 //! costs an HMAC for its stateless reset, a frame, and an entry in three tables for as long as the connection lives, and
@@ -17,6 +17,23 @@ pub(super) fn with_few_connection_ids(bytes: &[u8]) -> Cow<'_, [u8]> {
         }
         _ => Cow::Borrowed(bytes),
     }
+}
+
+/// Whether the peer asks us to stay at our address.
+pub(super) fn forbid_migration(mut bytes: &[u8]) -> bool {
+    let mut next = || {
+        let (id, rest) = varint(bytes)?;
+        let (length, rest) = varint(rest)?;
+        bytes = rest.get(usize::try_from(length).ok()?..)?;
+        Some(id)
+    };
+    std::iter::from_fn(&mut next).any(|id| id == DISABLE_ACTIVE_MIGRATION.into())
+}
+
+/// Asks the peer to stay at its address.
+// req: 9000-18.2-disable-active-migration
+pub(super) fn disable_active_migration(parameters: &mut Vec<u8>) {
+    parameters.extend([DISABLE_ACTIVE_MIGRATION, 0]);
 }
 
 /// Where the limit is.
@@ -55,6 +72,9 @@ fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
 /// `active_connection_id_limit` (RFC 9000 §18.2).
 const ACTIVE_CONNECTION_ID_LIMIT: u64 = 0x0e;
 
+/// `disable_active_migration` (RFC 9000 §18.2): there, or not.
+const DISABLE_ACTIVE_MIGRATION: u8 = 0x0c;
+
 /// Connection IDs of ours that a peer has at a time: one in use, one for the path that it probes or moves to, and one more
 /// for whoever moves again before it heard from us.
 const MOST: u8 = 3;
@@ -86,6 +106,18 @@ mod tests {
                 matches!(with_few_connection_ids(&bytes), Cow::Borrowed(same) if same == bytes)
             );
         }
+    }
+
+    #[test]
+    // req: 9000-18.2-disable-active-migration
+    fn a_server_that_wants_nobody_to_move_says_so() {
+        let mut bytes = parameters(&[2]);
+        assert!(!forbid_migration(&bytes));
+        disable_active_migration(&mut bytes);
+        assert!(forbid_migration(&bytes));
+        assert_eq!(bytes, [&parameters(&[2])[..], &[0x0c, 0]].concat());
+        assert!(!forbid_migration(&[0x01, 1, 0x0c]), "a value is no identifier");
+        assert!(!forbid_migration(&[0x01, 9, 0x0c, 0]), "what cannot be read says nothing");
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //! Until it has answered a PATH_CHALLENGE that went there, an address is only what a datagram claims to come from. The frames
 //! pass here between the engine and the packet keys; while an address is in doubt, the challenges that go out and the
 //! responses that come in are read out of them. At all other times a packet costs one look at a flag.
+//!
+//! The answer has to come from the address in doubt, too. RFC 9000 §8.2.3 takes it from any: then whoever copies a client's
+//! datagrams from an address of their own, and hands it the challenge that comes back, is that client as soon as it answers
+//! from where it is.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -22,6 +26,8 @@ struct State {
     fresh: Vec<u64>,
     /// Those that went to the address in doubt.
     sent: Vec<u64>,
+    /// The datagram that is being opened came from the address in doubt.
+    is_from_there: bool,
     is_answered: bool,
 }
 
@@ -55,6 +61,7 @@ impl PathWatch {
 
     /// A batch has been made; `is_there` when it goes to the address in doubt. The old address is challenged too, and whoever
     /// is there must not answer for the new one.
+    // req: 9000-9.3.3-old-path
     pub(crate) fn left(&self, is_there: bool) {
         let state = &mut *self.state();
         if is_there {
@@ -65,10 +72,20 @@ impl PathWatch {
         state.fresh.clear();
     }
 
+    /// A datagram is about to be opened; `is_from_there` when it came from the address in doubt.
+    pub(crate) fn arrives(&self, is_from_there: bool) {
+        self.state().is_from_there = is_from_there;
+    }
+
     /// The frames of a packet that was opened.
     pub(super) fn on_received(&self, frames: &[u8]) {
         let state = &mut *self.state();
+        if !state.is_from_there {
+            return;
+        }
         each(frames, |kind, data| {
+            // req: 9000-8.2.3-data-of-a-challenge
+            // req: 9000-8.2.3-no-acknowledgement
             state.is_answered |= kind == PATH_RESPONSE && state.sent.contains(&data);
         });
     }
@@ -255,9 +272,11 @@ mod tests {
     }
 
     #[test]
+    // req: 9000-8.2.3-data-of-a-challenge
     fn only_the_answer_to_what_went_to_the_new_address_counts() {
         let watch = PathWatch::default();
         watch.begin();
+        watch.arrives(true);
         watch.on_sent(&challenge(1));
         watch.left(false);
         watch.on_received(&response(1));
@@ -271,14 +290,42 @@ mod tests {
         watch.on_received(&response(2));
         assert!(watch.is_answered());
         watch.begin();
+        watch.arrives(true);
         watch.on_received(&response(2));
         assert!(!watch.is_answered(), "another address is in doubt");
+    }
+
+    #[test]
+    fn an_answer_from_elsewhere_proves_nothing() {
+        let watch = PathWatch::default();
+        watch.begin();
+        watch.on_sent(&challenge(1));
+        watch.left(true);
+        watch.arrives(false);
+        watch.on_received(&response(1));
+        assert!(!watch.is_answered(), "it came from another address");
+        watch.arrives(true);
+        watch.on_received(&response(1));
+        assert!(watch.is_answered());
+    }
+
+    #[test]
+    // req: 9000-8.2.3-no-acknowledgement
+    fn an_acknowledgement_proves_nothing() {
+        let watch = PathWatch::default();
+        watch.begin();
+        watch.arrives(true);
+        watch.on_sent(&challenge(1));
+        watch.left(true);
+        watch.on_received(&[0x02, 0x05, 0x00, 0x00, 0x05]);
+        assert!(!watch.is_answered());
     }
 
     #[test]
     fn the_newest_challenges_are_remembered_up_to_a_bound() {
         let watch = PathWatch::default();
         watch.begin();
+        watch.arrives(true);
         for data in 0..=MAX_CHALLENGES as u64 {
             watch.on_sent(&challenge(data));
             watch.left(true);

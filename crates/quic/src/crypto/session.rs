@@ -29,6 +29,8 @@ pub(crate) struct HandshakeData {
     pub(crate) failure: Option<rustls::Error>,
     /// Looks for validated paths; servers only.
     pub(crate) path: Option<Arc<PathWatch>>,
+    /// The peer asks us to stay at our address (`disable_active_migration`, RFC 9000 §18.2).
+    pub(crate) must_stay: bool,
 }
 
 /// A TLS session as the engine drives it.
@@ -119,6 +121,7 @@ fn data(tls: &Connection) -> HandshakeData {
         key_exchange: tls.negotiated_key_exchange_group().map(|group| group.name()),
         failure: None,
         path: None,
+        must_stay: tls.quic_transport_parameters().is_some_and(parameters::forbid_migration),
     }
 }
 

@@ -48,6 +48,7 @@ impl Outbox {
 impl Batch {
     fn new(transmit: &Transmit) -> Self {
         Self {
+            // req: 9000-8.2.2-same-path
             remote: transmit.destination,
             local_ip: transmit.src_ip,
             ecn: transmit.ecn.map_or(0, |ecn| ecn as u8),

@@ -9,4 +9,6 @@ mod peer;
 #[cfg(test)]
 mod play;
 #[cfg(test)]
+mod rebinds;
+#[cfg(test)]
 mod simulated;

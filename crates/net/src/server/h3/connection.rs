@@ -181,7 +181,7 @@ impl<S: HttpService> Connection<S> {
         OpenConnection {
             worker,
             protocol: matches!(self.phase, Phase::Open(_)).then_some(Protocol::Http3),
-            peer: quic.remote_address(),
+            peer: quic.validated_address(),
             local: self.local,
             requests: self.streams.len(),
             rtt: Some(stats.rtt),

@@ -175,6 +175,27 @@ fn an_address_that_a_client_only_claims_is_not_told() {
 }
 
 #[test]
+fn a_connection_counts_for_the_address_that_it_has_shown_to_be_its_own() {
+    let config = Config { connections_per_ip: Some(1), ..Config::default() };
+    let mut world = World::new(3, Link::default(), config, service());
+    let limits = world.network.server(0).application().dispatch.limits.clone().expect("limited");
+    let [own, victim, moved] = [[10, 0, 0, 1], [10, 6, 6, 6], [10, 9, 9, 9]].map(IpAddr::from);
+    let full = |address| limits.is_full(address);
+    assert_eq!([own, victim, moved].map(full), [true, false, false]);
+    world.network.claim(0, Some(SocketAddr::new(victim, 666)));
+    let ticket = world.client.start_get("/");
+    world.network.run_for(Duration::from_millis(200));
+    assert_eq!([own, victim, moved].map(full), [true, false, false], "a claim");
+    world.network.claim(0, None);
+    world.over(ticket);
+    world.network.rebind(0, SocketAddr::new(moved, 999));
+    let ticket = world.client.start_get("/");
+    world.over(ticket);
+    world.network.run_for(Duration::from_millis(200));
+    assert_eq!([own, victim, moved].map(full), [false, false, true]);
+}
+
+#[test]
 fn head_timeout_is_exact_in_virtual_time() {
     let mut world = World::new(1, Link::default(), Config::default(), service());
     let before = world.network.elapsed();

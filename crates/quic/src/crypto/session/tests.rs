@@ -27,7 +27,7 @@ fn sessions() -> [Box<dyn Session>; 2] {
         .with_no_client_auth();
     client.alpn_protocols = vec![b"echo".to_vec()];
     let (server, client) =
-        (Server::new(Arc::new(server), None), Client::new(Arc::new(client), None));
+        (Server::new(Arc::new(server), None, true), Client::new(Arc::new(client), None));
     // An empty initial_source_connection_id, and the defaults for the rest.
     let params = TransportParameters::read(Side::Server, &mut &[0x0F, 0x00][..]).unwrap();
     let client = Arc::new(client.unwrap()).start_session(VERSION_1, "localhost", &params).unwrap();

@@ -50,11 +50,7 @@ impl<S: HttpService> Connection<S> {
                     }
                 }
                 // Not when it moves: until it has answered there, an address is a claim.
-                Event::PathValidated { address } => {
-                    if let Some(context) = &self.context {
-                        *lock(&context.peer) = address;
-                    }
-                }
+                Event::PathValidated { .. } => self.moved(quic),
                 _ => {}
             }
         }
@@ -75,9 +71,30 @@ impl<S: HttpService> Connection<S> {
         }
     }
 
-    /// The handshake is complete: our unidirectional streams, SETTINGS.
-    fn open(&mut self, quic: &mut sterna_quic::Connection) {
-        if self.config.speaks_for_others(quic.validated_address()) {
+    /// The client has shown that its new address is its own: from now on it is held to account by that.
+    fn moved(&mut self, quic: &mut sterna_quic::Connection) {
+        if matches!(self.phase, Phase::Closed) || self.is_hidden(quic) {
+            return;
+        }
+        let address = quic.validated_address();
+        let before = std::mem::replace(&mut self.client, address.ip());
+        if let Some(limits) = &self.dispatch.limits
+            && before != self.client
+            && let Some(place) = limits.connection(self.client)
+        {
+            // Where the new address has none free it keeps that of the old one: nobody is cut off for moving, and there are
+            // no more connections than places.
+            self.place = Some(place);
+        }
+        if let Some(context) = &self.context {
+            *lock(&context.peer) = address;
+        }
+    }
+
+    /// Whether the client's address is of those that have to say whose connection it is; then it is closed.
+    fn is_hidden(&mut self, quic: &mut sterna_quic::Connection) -> bool {
+        let is_hidden = self.config.speaks_for_others(quic.validated_address());
+        if is_hidden {
             // The PROXY protocol would be in front of every datagram, and answers had to go back through whoever wrote it.
             self.dispatch.counters.proxy_protocol_errors.increment();
             quic.close(
@@ -85,8 +102,16 @@ impl<S: HttpService> Connection<S> {
                 b"over UDP nobody says whose connection it is",
             );
             self.lost();
+        }
+        is_hidden
+    }
+
+    /// The handshake is complete: our unidirectional streams, SETTINGS.
+    fn open(&mut self, quic: &mut sterna_quic::Connection) {
+        if self.is_hidden(quic) {
             return;
         }
+        self.client = quic.validated_address().ip();
         if let Some(limits) = &self.dispatch.limits {
             // Now the address is proved to be the client's.
             self.place = limits.connection(self.client);
@@ -129,7 +154,7 @@ impl<S: HttpService> Connection<S> {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
-        self.dispatch.overloaded(quic.remote_address());
+        self.dispatch.overloaded(quic.validated_address());
         quic.close(Code::ExcessiveLoad.value(), b"too many requests of this address");
         self.lost();
     }
