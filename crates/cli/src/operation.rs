@@ -316,6 +316,7 @@ fn need_restart(before: &Model, after: &Model) -> Vec<&'static str> {
     let different = [
         ("http3", before.http3 != after.http3),
         ("quic.udp_buffer", before.quic.udp_buffer != after.quic.udp_buffer),
+        ("quic.steering", before.quic.steering != after.quic.steering),
         ("limits.connections_per_ip", was.connections_per_ip != is.connections_per_ip),
         ("limits.handshakes_per_ip", was.handshakes_per_ip != is.handshakes_per_ip),
         ("limits.streams_per_ip", was.streams_per_ip != is.streams_per_ip),

@@ -54,6 +54,9 @@ impl Generation {
         if self.config.udp_buffer != config.udp_buffer {
             return Err(ReconfigureError::Restart { what: "the size of UDP buffers" });
         }
+        if self.config.steering != config.steering {
+            return Err(ReconfigureError::Restart { what: "steering by the kernel" });
+        }
         // Their tables are shared by all workers, and made for what they count.
         let per_ip = |config: &Config| {
             let Config {

@@ -96,8 +96,11 @@ impl Builder {
         let workers = workers.unwrap_or_else(default_workers).max(1);
         let generation = Generation::new(tls, config)?;
         let (config, has_quic) = (&generation.config, generation.quic.is_some());
-        let options = has_quic
-            .then(|| SocketOptions { buffer_size: config.udp_buffer, ..SocketOptions::default() });
+        let options = has_quic.then(|| SocketOptions {
+            buffer_size: config.udp_buffer,
+            steering: config.steering,
+            ..SocketOptions::default()
+        });
 
         let mut bundles = Vec::with_capacity(addresses.len());
         for address in addresses {

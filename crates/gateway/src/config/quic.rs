@@ -27,6 +27,9 @@ section! {
         pub congestion: Congestion = Congestion::Cubic,
         /// Finds out how large a packet the path carries.
         pub mtu_discovery: bool = true,
+        /// Clients may move to another address of theirs in the middle of a connection. `false` asks them not to; whoever does
+        /// it all the same, as behind a NAT that forgot, is kept. Policies see a new address once the client has answered there.
+        pub migration: bool = true,
         /// Connections of one worker; above it new ones are refused.
         pub max_connections: u32 = 100_000,
         /// When a client must prove its address before anything is kept for it: `auto` while more than `retry_above`
@@ -36,6 +39,9 @@ section! {
         pub retry_above: u32 = RETRY_ABOVE,
         /// The UDP socket buffers to ask the kernel for.
         pub udp_buffer: ByteSize = ByteSize(4 << 20),
+        /// The kernel hands each datagram to the worker whose connection it is, by its connection ID (BPF). Without it, and
+        /// where the kernel cannot, a datagram of a client that has moved may cost one worker the way to another.
+        pub steering: bool = true,
     }
 }
 
@@ -105,6 +111,7 @@ impl Quic {
             datagrams: _,
             congestion,
             mtu_discovery,
+            migration,
             max_connections,
             retry,
             // For qlog and tests.
@@ -122,6 +129,7 @@ impl Quic {
             Congestion::Bbr => quic::Algorithm::Bbr,
         };
         *mtu_discovery = self.mtu_discovery;
+        *migration = self.migration;
         *max_connections = usize::try_from(self.max_connections).unwrap_or(usize::MAX);
         *retry = match self.retry {
             Retry::Auto => {

@@ -187,6 +187,7 @@ impl Model {
             // No handler takes a tunnel.
             allow_connect: _,
             udp_buffer,
+            steering,
             quic,
             // Choices of the protocol's implementation, for experiments.
             h3: _,
@@ -221,6 +222,7 @@ impl Model {
         *min_rate = self.limits.min_rate.limit();
         *max_lag = self.limits.max_lag.map(|lag| lag.0);
         *udp_buffer = self.quic.udp_buffer.as_len();
+        *steering = self.quic.steering;
         *quic = self.quic.transport();
         quic.max_bidi_streams = quic.max_bidi_streams.min(of_address.into());
         config

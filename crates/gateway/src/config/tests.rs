@@ -43,6 +43,7 @@ fn what_is_written_arrives_at_the_endpoint() {
     let server = read(WHOLE).expect("a configuration").server();
     let expected = sterna_net::server::Config {
         handshake_timeout: std::time::Duration::from_secs(5),
+        steering: false,
         max_header_size: 16 << 10,
         proxy_protocol: vec!["192.0.2.0/24".parse().expect("a network")],
         max_body_size: Some(1_000_000),
@@ -54,6 +55,7 @@ fn what_is_written_arrives_at_the_endpoint() {
         quic: sterna_net::quic::Config {
             congestion: sterna_net::quic::Algorithm::Reno,
             retry: sterna_net::quic::Retry::Always,
+            migration: false,
             keep_alive: Some(std::time::Duration::from_secs(15)),
             ..Default::default()
         },
@@ -603,6 +605,8 @@ handshake = "5s"
 keep_alive = "15s"
 congestion = "reno"
 retry = "always"
+migration = false
+steering = false
 
 [defaults]
 tls = { cert = "site.pem", key = "site.key" }

@@ -66,6 +66,9 @@ pub struct Config {
     pub allow_connect: bool,
     /// Wanted UDP socket buffers, in bytes. Default: 4 MiB.
     pub udp_buffer: usize,
+    /// The kernel hands each datagram to the worker whose connection it is. Without it, one that lands on another worker is
+    /// forwarded. Default: on, where the kernel can.
+    pub steering: bool,
     /// QUIC: windows, streams, idle time-out, congestion control.
     pub quic: sterna_quic::Config,
     /// HTTP/3: QPACK and extensions. `max_field_section_size` is set from `max_header_size`.
@@ -98,6 +101,7 @@ impl Default for Config {
             min_rate: Some(MinRate { bytes_per_second: 500, grace: Duration::from_secs(60) }),
             allow_connect: false,
             udp_buffer: 4 << 20,
+            steering: true,
             quic: sterna_quic::Config::default(),
             h3: sterna_h3::Config::default(),
         }

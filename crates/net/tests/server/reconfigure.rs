@@ -105,6 +105,8 @@ fn what_belongs_to_sockets_is_refused_and_everything_stays() {
         assert!(matches!(without, ReconfigureError::Restart { .. }), "{without}");
         let smaller = refuse(Config { udp_buffer: 1, ..Config::default() });
         assert!(matches!(smaller, ReconfigureError::Restart { .. }), "{smaller}");
+        let unsteered = refuse(Config { steering: false, ..Config::default() });
+        assert!(matches!(unsteered, ReconfigureError::Restart { .. }), "{unsteered}");
         let tls = running.control().reconfigure(certificate().0, Config::default());
         assert!(matches!(tls, Err(ReconfigureError::Restart { .. })), "{tls:?}");
         assert_eq!(made.load(Ordering::SeqCst), 1, "no worker heard of it");
