@@ -85,6 +85,7 @@ class Http2:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"h2c://127.0.0.1:{self._listener.getsockname()[1]}"
         self.requests = []
+        self.connections = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def stop(self):
@@ -96,6 +97,7 @@ class Http2:
                 stream, _ = self._listener.accept()
             except OSError:
                 return
+            self.connections += 1
             threading.Thread(target=self._serve, args=(stream,), daemon=True).start()
 
     def _serve(self, stream):

@@ -34,6 +34,7 @@ mod tests;
 
 pub use self::admin::{BackendStatus, Condition, NoSuchBackend, Status};
 pub use self::backend::Backend;
+use self::backend::Standing;
 use self::inner::Inner;
 pub(crate) use self::keeper::Keeper;
 pub use self::pick::Pick;
@@ -266,6 +267,13 @@ impl Upstream {
             // In a box: it is rare, and would be a part of the future of every request.
             let _ = Box::pin(tokio::time::timeout(limit, self.inner.answered())).await;
         }
+    }
+
+    /// The backends that may be given a request now.
+    pub(crate) fn open(&self, now: Instant) -> Vec<Arc<Backend>> {
+        let (set, now) = (self.inner.set.load(), self.inner.millis(now));
+        let open = set.backends().filter(|one| one.standing(now, false) != Standing::Closed);
+        open.cloned().collect()
     }
 
     /// What it was made from.

@@ -154,6 +154,16 @@ impl Client {
         self.0.acquire(&origin).await.map(drop)
     }
 
+    /// Sees to it that there are this many connections to the origin before requests need them, and does not wait for
+    /// them. Of those that requests share (HTTP/2, HTTP/3) one is enough; and while nobody knows of which kind they are,
+    /// one is made, so that it takes a second call to have all of HTTP/1.1. What fails is counted, and told to nobody.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with time.
+    pub fn keep_warm(&self, origin: &Origin, connections: usize) {
+        self.0.pool.warm(origin, connections, |permit| self.0.dial(permit));
+    }
+
     /// The machine has another network: what was learnt of the last one is treated as such, and HTTP/3 connections
     /// migrate. A client that watches the network ([`Builder::watch_network`]) notices by itself that its connections
     /// have to.

@@ -52,9 +52,11 @@ impl Worker {
     /// Serves what `make` makes until the drain is over.
     pub(crate) fn run<S: HttpService>(self, make: impl Fn() -> S + 'static) {
         let Self { index, runtime, sockets, generations, asked, counters, drain, limits } = self;
-        let (service, config) = (make(), generations.borrow().config.clone());
+        let config = generations.borrow().config.clone();
         let local = LocalSet::new();
         local.block_on(&runtime, async move {
+            // Here and not before: a service may have tasks of its own on this thread.
+            let service = make();
             let (mut tasks, mut served) = (JoinSet::new(), Vec::new());
             let registry = Rc::new(Registry::default());
             let lag = config.max_lag.map(|bound| Rc::new(Lag::new(bound)));

@@ -30,6 +30,8 @@ pub struct Built {
     pub server: sterna_net::server::Config,
     /// The certificate of each site.
     pub certificates: Vec<Certificate>,
+    /// What policies and TLS to backends have read.
+    opened: Vec<PathBuf>,
 }
 
 /// The hosts of a site, and what it shows them.
@@ -46,7 +48,8 @@ impl Built {
     pub fn files(&self) -> Vec<PathBuf> {
         let tls = self.model.site.iter().filter_map(|site| site.tls.as_ref());
         let tls = tls.chain(self.model.defaults.tls.as_ref());
-        tls.flat_map(|tls| [tls.cert.0.clone(), tls.key.0.clone()]).collect()
+        let shown = tls.flat_map(|tls| [tls.cert.0.clone(), tls.key.0.clone()]);
+        shown.chain(self.opened.iter().cloned()).collect()
     }
 }
 
@@ -74,7 +77,9 @@ impl Model {
                 route.middleware.insert(rates.map_or(0, |at| at + 1), limit);
             }
         }
+        let opened = opening.files.into_iter().collect();
         problems.is_empty().then(|| Built {
+            opened,
             gateway: crate::Config { routes, client: self.client() },
             server: self.server(),
             certificates,
@@ -88,6 +93,7 @@ impl Model {
         opening: &mut Opening<'_>,
     ) -> (Vec<route::Config>, Certificate) {
         let policies = Layers::of(&self.defaults.policies).and(&site.policies, site.name());
+        opening.files.extend(site.reaching.files());
         let mut routes = Vec::new();
         let actions = Actions {
             root: site.root.as_ref(),
@@ -140,6 +146,7 @@ impl Route {
         name: &Pseudonym,
         opening: &mut Opening<'_>,
     ) -> Vec<route::Config> {
+        opening.files.extend(self.reaching.files());
         let actions = Actions {
             root: self.root.as_ref(),
             place: self.at.key("root"),

@@ -1,6 +1,7 @@
 //! Passing requests on: backends, and how they are reached.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::shape::Shape;
 use super::units::Span;
 use super::upstream::{Around, Member};
 use super::value::{Kind, Value};
-use crate::handler::proxy::{self, Reach, Timeouts, Trust};
+use crate::handler::proxy::{self, Pool, Reach, Timeouts, Trust};
 
 section! {
     /// Where requests are passed on to, where addresses alone are not enough.
@@ -45,6 +46,8 @@ section! {
         pub upstream_tls: Option<UpstreamTls>,
         /// How long backends may take.
         pub upstream_timeouts: Option<UpstreamTimeouts>,
+        /// Connections to backends that are kept while nobody uses them.
+        pub upstream_pool: Option<UpstreamPool>,
         /// In which fields backends are told of the client, `x-forwarded` without a word. What clients say of themselves in any
         /// of these is taken out, also with `off`.
         pub forwarded: Option<Forwarded>,
@@ -78,6 +81,20 @@ section! {
         pub idle: Span = Span(Duration::from_secs(300)),
         /// The whole, to the last byte of the response. Without it there is no such limit.
         pub total: Option<Span>,
+    }
+}
+
+section! {
+    /// Connections to backends that are kept, as in `upstream_pool = { warm_up = 4 }`. All numbers are those of one worker
+    /// and one backend.
+    pub struct UpstreamPool {
+        /// How many there are before requests need them: after the start, for a backend that is new or back, and in place of
+        /// those that end. Requests share one that speaks HTTP/2 or HTTP/3, so there is one of those.
+        pub warm_up: u16 = 0,
+        /// How many may be idle.
+        pub idle: u16 = 128,
+        /// How long one may be idle. Less than the backend allows, or requests meet connections that it has just closed.
+        pub idle_timeout: Span = Span(Duration::from_secs(50)),
     }
 }
 
@@ -119,8 +136,9 @@ impl Proxy {
         let timeouts = reaching.upstream_timeouts.as_ref();
         let timeouts = timeouts.map(UpstreamTimeouts::build).unwrap_or_default();
         let place = || reaching.at.key("upstream_tls");
+        let pool = reaching.upstream_pool.as_ref().map(UpstreamPool::build).unwrap_or_default();
         let mut upstream = around.build(&backends.to.0);
-        let reach = Reach::new(trust, timeouts, &upstream);
+        let reach = Reach::new(trust, timeouts, pool, &upstream);
         let reach = reach.map_err(|error| problems.add(place(), super::build::unusable(&error)));
         let reach = reach.ok()?;
         if let Some(check) = &mut upstream.check {
@@ -144,10 +162,16 @@ impl Proxy {
 }
 
 impl Reaching {
+    /// The files that it names.
+    pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        let files = self.upstream_tls.iter().flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]);
+        files.flatten().map(|file| file.0.clone())
+    }
+
     /// What makes no sense beside these backends, or without any.
     pub(super) fn check(&self, proxy: Option<&Proxy>, problems: &mut Problems) {
         let Some(Proxy(backends)) = proxy else {
-            for key in ["upstream_tls", "upstream_timeouts", "forwarded"] {
+            for key in ["upstream_tls", "upstream_timeouts", "upstream_pool", "forwarded"] {
                 if let Some(place) = self.at.written(key) {
                     let what = format!("`{key}` is for backends, and there are none");
                     problems.contradiction(
@@ -159,6 +183,9 @@ impl Reaching {
             }
             return;
         };
+        if let Some(pool) = &self.upstream_pool {
+            pool.check(problems);
+        }
         let Some(tls) = &self.upstream_tls else { return };
         if !backends.to.0.iter().any(|member| member.0.source.scheme().has_tls()) {
             let what = "no backend is reached over TLS";
@@ -190,6 +217,30 @@ impl UpstreamTls {
             server_name: self.name.as_ref().map(|name| name.0.clone()),
             verify: self.verify,
             identity: self.cert.as_ref().map(path).zip(self.key.as_ref().map(path)),
+        }
+    }
+}
+
+impl UpstreamPool {
+    fn check(&self, problems: &mut Problems) {
+        if self.warm_up > self.idle {
+            let Self { warm_up, idle, .. } = self;
+            let what = format!("{warm_up} connections are to wait, and {idle} may");
+            let place = self.at.written("idle").unwrap_or_else(|| self.at.key("warm_up"));
+            problems.contradiction(place, &what, "raise `idle`, or lower `warm_up`");
+        }
+        if self.idle_timeout.0.is_zero() {
+            let what = "`idle_timeout` is no time at all";
+            let help = "write a duration such as `50s`, or `idle = 0` to keep none";
+            problems.contradiction(self.at.key("idle_timeout"), what, help);
+        }
+    }
+
+    fn build(&self) -> Pool {
+        Pool {
+            warm_up: self.warm_up.into(),
+            idle: self.idle.into(),
+            idle_timeout: self.idle_timeout.0,
         }
     }
 }

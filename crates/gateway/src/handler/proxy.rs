@@ -32,10 +32,11 @@ mod failure;
 mod message;
 mod reach;
 mod upload;
+mod warm;
 
 pub use self::address::NotAnAddress;
 pub(crate) use self::failure::Cause;
-pub use self::reach::{Reach, Timeouts, Trust};
+pub use self::reach::{Pool, Reach, Timeouts, Trust};
 
 /// Configuration of the handler.
 #[derive(Clone, Debug)]
@@ -64,9 +65,9 @@ impl Config {
     /// # Errors
     /// On a system without trusted certificates, when a backend is reached over TLS.
     pub fn new(upstream: upstream::Config) -> Result<Self, BuildError> {
-        let (trust, timeouts) = (Trust::default(), Timeouts::default());
+        let (trust, timeouts, pool) = Default::default();
         Ok(Self {
-            reach: Reach::new(trust, timeouts, &upstream)?,
+            reach: Reach::new(trust, timeouts, pool, &upstream)?,
             upstream,
             name: Arc::from("sterna"),
             host: ToldHost::Client,
@@ -80,8 +81,8 @@ impl Config {
     pub(crate) fn build(&self, build: Build<'_>) -> Proxy {
         let upstream = build.shared.upstream(&self.upstream);
         Proxy {
+            clients: Clients::new(self.reach.clone(), &upstream),
             upstream,
-            clients: Clients::new(self.reach.clone()),
             via: Via::new(&self.name),
             name: self.name.clone(),
             host: self.host.clone(),

@@ -132,6 +132,29 @@ impl Pool {
         Ok(Turn::Wait(notified))
     }
 
+    /// Starts attempts until there are `wanted` connections, or one that can be shared.
+    pub(crate) fn warm(self: &Arc<Self>, origin: &Origin, wanted: usize, dial: impl Fn(Permit)) {
+        let mut guard = lock(&self.inner);
+        let inner = &mut *guard;
+        if inner.is_closed || wanted == 0 {
+            return;
+        }
+        let place = inner.origins.entry(origin.clone()).or_default();
+        let lacking = place.lacking(wanted.min(self.config.max_connections_per_origin));
+        let mut permits = Vec::with_capacity(lacking);
+        for _ in 0..lacking {
+            place.begin_dial();
+            inner.connections += 1;
+            permits.push(Permit {
+                pool: Arc::downgrade(self),
+                origin: origin.clone(),
+                is_dialling: true,
+            });
+        }
+        drop(guard);
+        permits.into_iter().for_each(dial);
+    }
+
     /// An attempt succeeded: the connection takes the place that was kept for it.
     pub(crate) fn established(self: &Arc<Self>, mut permit: Permit, connection: Established) {
         permit.is_dialling = false;

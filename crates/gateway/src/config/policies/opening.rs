@@ -1,6 +1,6 @@
 //! What policies name in the file system: opened once, however many routes have it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
@@ -24,15 +24,18 @@ pub(in crate::config) struct Opening<'a> {
     databases: HashMap<PathBuf, Option<Arc<Database>>>,
     key_sets: HashMap<PathBuf, Option<Arc<jwt::KeySet>>>,
     users: Vec<(BasicAuth, Option<Arc<basic_auth::Users>>)>,
+    /// What was read, or was to be.
+    pub(in crate::config) files: BTreeSet<PathBuf>,
 }
 
 impl<'a> Opening<'a> {
     pub(in crate::config) fn new(name: &'a Pseudonym, problems: &'a mut Problems) -> Self {
-        let (databases, key_sets, users) = Default::default();
-        Self { problems, name, databases, key_sets, users }
+        let (databases, key_sets, users, files) = Default::default();
+        Self { problems, name, databases, key_sets, users, files }
     }
 
     pub(super) fn country(&mut self, config: &Country) -> Option<middleware::Config> {
+        self.files.insert(config.file.0.clone());
         let Self { problems, databases, .. } = self;
         let open = || match Database::open(&config.file.0) {
             Ok(database) => Some(Arc::new(database)),
@@ -62,6 +65,7 @@ impl<'a> Opening<'a> {
     }
 
     fn users(&mut self, config: &BasicAuth) -> Option<Arc<basic_auth::Users>> {
+        self.files.extend(config.file.iter().map(|file| file.0.clone()));
         let lines: Vec<&str> = config.users.iter().map(|user| user.text()).collect();
         let users = match &config.file {
             Some(file) => basic_auth::Users::open(&file.0, &lines),
@@ -97,6 +101,7 @@ impl<'a> Opening<'a> {
     }
 
     fn keys(&mut self, config: &Jwt, file: &FilePath) -> Option<Arc<jwt::KeySet>> {
+        self.files.insert(file.0.clone());
         let Self { problems, key_sets, .. } = self;
         let open = || {
             let place = config.at.key("jwks_file");

@@ -15,7 +15,8 @@ use tokio::runtime;
 
 use super::failure::Failure;
 use super::reach::{Reach, Way as Kind};
-use crate::upstream::{Address, Backend, Place, Scheme};
+use super::warm::Warm;
+use crate::upstream::{Address, Backend, Place, Scheme, Upstream};
 
 /// The clients of one handler.
 pub(super) struct Clients {
@@ -23,6 +24,7 @@ pub(super) struct Clients {
     ways: RefCell<FxHashMap<*const Backend, Rc<Way>>>,
     /// Those which an earlier configuration of this worker has made: it may be gone before this one has its first request.
     _kept: Vec<Rc<Client>>,
+    _warm: Option<Warm>,
 }
 
 /// The way to one backend.
@@ -34,12 +36,13 @@ pub(super) struct Way {
 }
 
 impl Clients {
-    pub(super) fn new(reach: Reach) -> Self {
+    pub(super) fn new(reach: Reach, upstream: &Arc<Upstream>) -> Self {
         let kept = OF_WORKER.with_borrow(|clients| {
             let same = clients.iter().filter(|((_, kind), _)| kind.is_of(&reach));
             same.filter_map(|(_, client)| client.upgrade()).collect()
         });
-        Self { reach, ways: RefCell::default(), _kept: kept }
+        let warm = Warm::begin(&reach, upstream);
+        Self { reach, ways: RefCell::default(), _kept: kept, _warm: warm }
     }
 
     /// The way to a backend.
@@ -57,11 +60,16 @@ impl Clients {
     }
 
     fn find(&self, backend: &Arc<Backend>) -> Result<Way, Failure> {
-        let address = backend.address();
-        let origin = origin(address)?;
-        let client = of_worker(&self.reach, self.reach.way(backend)).map_err(Failure::NoClient)?;
+        let (client, origin) = reach(&self.reach, backend)?;
         Ok(Way { client, origin, backend: backend.clone() })
     }
+}
+
+/// This worker's client for a backend, and what it calls it.
+pub(super) fn reach(reach: &Reach, backend: &Backend) -> Result<(Rc<Client>, Origin), Failure> {
+    let origin = origin(backend.address())?;
+    let client = of_worker(reach, reach.way(backend)).map_err(Failure::NoClient)?;
+    Ok((client, origin))
 }
 
 fn origin(address: &Address) -> Result<Origin, Failure> {

@@ -57,11 +57,29 @@ impl Default for Timeouts {
     }
 }
 
+/// Connections that are kept, of one worker to one backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pool {
+    /// How many there are before requests need them. Default: 0.
+    pub warm_up: usize,
+    /// How many may be idle. Default: 128.
+    pub idle: usize,
+    /// How long one may be idle. Default: 50 s, which is less than what most servers allow.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self { warm_up: 0, idle: POOL.idle_per_origin, idle_timeout: POOL.idle_timeout }
+    }
+}
+
 /// How backends are reached. All workers share what was read for it.
 #[derive(Clone, Debug)]
 pub struct Reach {
     trust: Arc<Trust>,
     timeouts: Timeouts,
+    pool: Pool,
     limits: breaker::Config,
     /// Of the files that `trust` names, as they were read.
     content: u64,
@@ -77,6 +95,7 @@ pub(super) struct Way {
     /// Where discovery has found the backend, whatever the name in its address.
     connect_to: Option<SocketAddr>,
     timeouts: Timeouts,
+    pool: Pool,
     limits: breaker::Config,
     trust: Arc<Trust>,
     content: u64,
@@ -86,6 +105,7 @@ impl Way {
     /// It is one of these.
     pub(super) fn is_of(&self, reach: &Reach) -> bool {
         self.timeouts == reach.timeouts
+            && self.pool == reach.pool
             && self.content == reach.content
             && self.trust == reach.trust
     }
@@ -100,6 +120,7 @@ impl Reach {
     pub fn new(
         trust: Trust,
         timeouts: Timeouts,
+        kept: Pool,
         upstream: &upstream::Config,
     ) -> Result<Self, BuildError> {
         let needs_tls = upstream.backends.iter().any(|member| member.source.scheme().has_tls());
@@ -108,7 +129,7 @@ impl Reach {
         let Timeouts { connect, first_byte, idle, .. } = timeouts;
         let timers =
             client::Timeouts { resolve: connect, connect, tls: connect, first_byte, idle, total };
-        let mut builder = base().timeouts(timers).pool(pool(limits));
+        let mut builder = base().timeouts(timers).pool(pool(kept, limits));
         if needs_tls {
             let roots = trust.authorities.as_ref().map(Roots::from_pem_file).transpose()?;
             builder = builder
@@ -124,13 +145,18 @@ impl Reach {
         }
         let content = if needs_tls { content_of(&trust)? } else { 0 };
         let (trust, builder) = (Arc::new(trust), builder.prepare()?);
-        Ok(Self { trust, timeouts, limits, content, builder })
+        Ok(Self { trust, timeouts, pool: kept, limits, content, builder })
     }
 
     /// Who asks backends whether they are well: reached and trusted as for requests.
     pub(crate) fn asker(&self) -> check::Asker {
         let name = format!("{:?} {:x}", self.trust, self.content);
         check::Asker { builder: self.builder.clone(), name }
+    }
+
+    /// How many connections each worker keeps ready to each backend.
+    pub(super) fn warm_up(&self) -> usize {
+        self.pool.warm_up
     }
 
     /// The way to this backend.
@@ -140,10 +166,10 @@ impl Reach {
             Place::Net { .. } => None,
             Place::Unix(path) => Some(path.clone()),
         };
-        let Self { trust, timeouts, limits, content, .. } = self;
-        let (trust, timeouts, limits, content) = (trust.clone(), *timeouts, *limits, *content);
-        let (scheme, connect_to) = (address.scheme, backend.connect_to());
-        Way { scheme, socket, connect_to, timeouts, limits, trust, content }
+        let Self { timeouts, pool, limits, content, .. } = *self;
+        let (trust, scheme, connect_to) =
+            (self.trust.clone(), address.scheme, backend.connect_to());
+        Way { scheme, socket, connect_to, timeouts, pool, limits, trust, content }
     }
 
     /// What makes the client of such a way, on a worker.
@@ -196,13 +222,16 @@ fn base() -> Builder {
 }
 
 /// The pool of one worker, with what a breaker says of it.
-fn pool(limits: breaker::Config) -> PoolConfig {
+fn pool(kept: Pool, limits: breaker::Config) -> PoolConfig {
     let limit = |limit: Option<u32>, default| {
         limit.map_or(default, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
     };
     PoolConfig {
         max_connections_per_origin: limit(limits.connections, POOL.max_connections_per_origin),
         max_waiting_per_origin: limit(limits.pending, POOL.max_waiting_per_origin),
+        // What is warm must not be trimmed.
+        idle_per_origin: kept.idle.max(kept.warm_up),
+        idle_timeout: kept.idle_timeout,
         ..POOL
     }
 }

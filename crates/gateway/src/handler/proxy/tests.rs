@@ -43,7 +43,8 @@ fn config(addresses: &[&str]) -> Config {
 fn impatient(addresses: &[&str]) -> Config {
     let config = config(addresses);
     let timeouts = Timeouts { first_byte: Duration::from_millis(300), ..Timeouts::default() };
-    let reach = Reach::new(Trust::default(), timeouts, &config.upstream).expect("reachable");
+    let reach = Reach::new(Trust::default(), timeouts, Pool::default(), &config.upstream)
+        .expect("reachable");
     Config { reach, ..config }
 }
 

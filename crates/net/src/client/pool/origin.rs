@@ -84,6 +84,12 @@ impl PerOrigin {
         self.connections < most && self.dialling + self.returning < wanted
     }
 
+    /// How many more connections it takes until there are `wanted`; one that can be shared stands for all.
+    pub(super) fn lacking(&self, wanted: usize) -> usize {
+        let wanted = if self.is_shared == Some(false) { wanted } else { wanted.min(1) };
+        wanted.saturating_sub(self.connections)
+    }
+
     /// A place in the queue, to be taken while the lock is held.
     pub(super) fn queue(&self) -> Pin<Box<OwnedNotified>> {
         let mut word = Box::pin(self.notify.clone().notified_owned());
@@ -171,6 +177,18 @@ mod tests {
     use std::task::{Context, Waker};
 
     use super::*;
+
+    #[test]
+    fn one_connection_is_enough_unless_they_are_known_not_to_be_shared() {
+        let mut place = PerOrigin::default();
+        assert_eq!((place.lacking(0), place.lacking(3)), (0, 1));
+        place.begin_dial();
+        assert_eq!(place.lacking(3), 0, "one that is being made counts");
+        place.is_shared = Some(false);
+        assert_eq!(place.lacking(3), 2);
+        place.is_shared = Some(true);
+        assert_eq!(place.lacking(3), 0);
+    }
 
     #[test]
     fn each_of_two_who_wait_hears_one_of_two_words_though_neither_has_looked_yet() {

@@ -322,6 +322,19 @@ impl fmt::Display for RecordKind {
     }
 }
 
+impl Transport {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Quic, Self::Tcp];
+
+    /// In small letters, for a label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Quic => "quic",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
 impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
