@@ -295,6 +295,36 @@ def test_watch_follows_a_file_that_an_editor_replaces_and_a_certificate(running,
     until(lambda: "changed certificates" in one.server.stderr())
 
 
+def test_watch_follows_what_tls_to_backends_and_policies_read(running, trusting, tmp_path):
+    one = running(flags=["--watch"])
+    authority, users = tmp_path / "authority.pem", tmp_path / "users"
+    authority.write_bytes(one.cert.read_bytes())
+    hashed = subprocess.run([binary("STERNA_BIN"), "hash-password"], input="b", text=True, capture_output=True)
+    assert hashed.returncode == 0, hashed.stderr
+    users.write_text(f"a:{hashed.stdout}")
+    one.write(2)
+    until(lambda: "generation 2" in one.server.stderr())
+    more = f"""
+[[site.route]]
+path = "/api"
+proxy = "https://localhost:1"
+upstream_tls = {{ ca = "{authority}" }}
+
+[[site.route]]
+path = "/private"
+respond = "secret"
+basic_auth = {{ file = "{users}" }}
+"""
+    new = tmp_path / "new.toml"
+    new.write_text(one.file.read_text() + more)
+    new.rename(one.file)
+    until(lambda: "generation 3" in one.server.stderr())
+    for number, file in enumerate([authority, users]):
+        before = one.server.stderr().count("reloaded in")
+        file.write_bytes(file.read_bytes() + b"\n")
+        until(lambda: one.server.stderr().count("reloaded in") > before)
+
+
 def until(done):
     """Polls for what nobody tells."""
     deadline = time.monotonic() + 20

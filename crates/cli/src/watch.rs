@@ -20,19 +20,21 @@ use crate::operation::{Operation, Reloader};
 /// Watches from now on, on a thread of its own.
 pub(crate) fn start(operation: &Arc<Operation>, reloader: &Reloader) -> Result<(), Error> {
     let mut watch = Watch::new().map_err(Error::Watch)?;
-    watch.follow(&operation.files());
+    watch.follow(operation.files());
     let (operation, reloader) = (operation.clone(), reloader.clone());
     let spawned = thread::Builder::new().name("watch".into()).spawn(move || {
         loop {
-            match watch.changed() {
-                Ok(()) => reloader.ask(),
+            match watch.changed(Some(AGAIN)) {
+                Ok(true) => reloader.reload(),
+                Ok(false) => {}
                 Err(error) => {
                     tracing::error!(%error, "the files are not watched any more");
                     return;
                 }
             }
-            // Those of the last configuration that could be served: a mistake is mended in one of them.
-            watch.follow(&operation.files());
+            // Those of the last configuration that could be served: a mistake is mended in one of them. There are others too
+            // after a reload that somebody else has asked for.
+            watch.follow(operation.files());
         }
     });
     spawned.map(drop).map_err(Error::Watch)
@@ -51,9 +53,12 @@ impl Watch {
     }
 
     /// Watches the directories of these files, beside those which it watches already.
-    fn follow(&mut self, files: &[PathBuf]) {
-        self.files = files.to_vec();
-        for file in files {
+    fn follow(&mut self, files: Vec<PathBuf>) {
+        if files == self.files {
+            return;
+        }
+        self.files = files;
+        for file in &self.files {
             // A link may be what changes, or what it leads to.
             for file in [Some(file.clone()), file.canonicalize().ok()].into_iter().flatten() {
                 let directory = match file.parent() {
@@ -73,14 +78,18 @@ impl Watch {
         }
     }
 
-    /// Waits until one of the files has changed, and nothing more happens for a moment.
-    fn changed(&mut self) -> io::Result<()> {
+    /// Waits until one of the files has changed, and nothing more happens for a moment; `false` when none has for as many
+    /// milliseconds as `limit` says.
+    fn changed(&mut self, limit: Option<u16>) -> io::Result<bool> {
         let mut is_changed = false;
         loop {
-            let patience = if is_changed { QUIET.into() } else { PollTimeout::NONE };
+            let patience = match is_changed {
+                true => QUIET.into(),
+                false => limit.map_or(PollTimeout::NONE, PollTimeout::from),
+            };
             let mut fds = [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
             match poll(&mut fds, patience) {
-                Ok(0) if is_changed => return Ok(()),
+                Ok(0) => return Ok(is_changed),
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -112,6 +121,9 @@ const CHANGES: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
 /// Milliseconds without an event, after which a change is complete: a key and its certificate are two files.
 const QUIET: u8 = 200;
 
+/// Milliseconds after which it is asked again which files there are.
+const AGAIN: u16 = 1000;
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -125,12 +137,13 @@ mod tests {
         let file = directory.join("sterna.toml");
         fs::write(&file, "a").expect("written");
         let mut watch = Watch::new().expect("inotify");
-        watch.follow(std::slice::from_ref(&file));
+        watch.follow(vec![file.clone()]);
         assert!(!watch.is_ours(OsStr::new(".sterna.toml.swp")));
         assert!(!watch.is_ours(OsStr::new("4913")));
         fs::write(directory.join("new"), "b").expect("written");
         fs::rename(directory.join("new"), &file).expect("renamed");
-        watch.changed().expect("told");
+        assert!(watch.changed(None).expect("told"));
+        assert!(!watch.changed(Some(1)).expect("asked"), "nothing else has happened");
         fs::remove_dir_all(&directory).expect("removed");
     }
 }

@@ -10,18 +10,21 @@ use crate::report::{self, counted};
 
 /// Reloads when it is asked to, and tells what came of it on stderr.
 #[derive(Clone)]
-pub(crate) struct Reloader(SyncSender<()>);
+pub(crate) struct Reloader(SyncSender<Option<SyncSender<()>>>);
 
 impl Reloader {
     /// Starts its thread.
     pub(crate) fn start(operation: Arc<Operation>) -> Result<Self, Error> {
         // Who asks while another already waits is served by the same reload.
-        let (ask, asked) = mpsc::sync_channel(1);
+        let (ask, asked) = mpsc::sync_channel::<Option<SyncSender<()>>>(1);
         thread::Builder::new()
             .name("reload".into())
             .spawn(move || {
-                while asked.recv().is_ok() {
+                while let Ok(waits) = asked.recv() {
                     tell(&operation.reload());
+                    if let Some(waits) = waits {
+                        let _ = waits.send(());
+                    }
                 }
             })
             .map_err(Error::Signals)?;
@@ -30,7 +33,15 @@ impl Reloader {
 
     /// Asks for a reload, soon.
     pub(crate) fn ask(&self) {
-        let _ = self.0.try_send(());
+        let _ = self.0.try_send(None);
+    }
+
+    /// Reloads, and waits for its end.
+    pub(crate) fn reload(&self) {
+        let (ended, end) = mpsc::sync_channel(1);
+        if self.0.send(Some(ended)).is_ok() {
+            let _ = end.recv();
+        }
     }
 }
 
