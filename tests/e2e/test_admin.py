@@ -1,9 +1,12 @@
 """The operator's interface, and the verbs that talk to it."""
 
 import json
+import socket
+import ssl
 import stat
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -189,6 +192,40 @@ def test_requests_are_counted_by_pattern_and_never_by_path(serve, admin, certifi
     if promtool.returncode == 0:
         checked = subprocess.run(["promtool", "check", "metrics"], input=metrics.text, text=True, capture_output=True)
         assert checked.returncode == 0, checked.stderr
+
+
+def test_handshakes_are_counted_by_how_long_they_took_and_why_they_failed(serve, admin, certificate):
+    server = serve()
+    assert body(server, certificate) == "one"
+    with Client(server.address).connect() as http3:
+        http3.finish(http3.start("GET", "/"))
+    # Its certificate is refused, with an alert; no common protocol; no TLS at all; gone without a word.
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(server, ssl.create_default_context())
+    trusting = ssl.create_default_context(cafile=certificate.cert)
+    trusting.set_alpn_protocols(["spdy/1"])
+    with pytest.raises(ssl.SSLError):
+        shake_hands(server, trusting)
+    with socket.create_connection(server.address) as plain:
+        plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        while plain.recv(4096):
+            pass
+    socket.create_connection(server.address).close()
+    wanted = [
+        'sterna_handshake_duration_seconds_bucket{transport="tcp",le="+Inf"} 1',
+        'sterna_handshake_duration_seconds_count{transport="quic"} 1',
+        *(f'sterna_handshake_failures_total{{transport="tcp",reason="{why}"}} 1' for why in ["refused", "alpn", "malformed", "gone"]),
+        'sterna_handshake_failures_total{transport="quic",reason="alpn"} 0',
+    ]
+    deadline = time.monotonic() + 30
+    while missing := [line for line in wanted if f"{line}\n" not in admin.get("/metrics").text]:
+        assert time.monotonic() < deadline, missing
+        time.sleep(0.05)
+
+
+def shake_hands(server, context):
+    with socket.create_connection(server.address) as stream, context.wrap_socket(stream, server_hostname="localhost"):
+        pass
 
 
 def test_the_log_says_more_when_it_is_asked_to(serve, admin, certificate):

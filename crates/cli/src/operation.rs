@@ -20,7 +20,8 @@ use serde_json::Value as Json;
 use sterna_gateway::access_log::Recorders;
 use sterna_gateway::config::{Changes, Model};
 use sterna_gateway::{Config, Shared};
-use sterna_net::{Control, Inspection, ServerTls, server};
+use sterna_net::client::Transport;
+use sterna_net::{Control, HandshakeFigures, Inspection, ServerTls, server};
 
 pub(crate) use self::log::Log;
 pub(crate) use self::reloader::Reloader;
@@ -254,6 +255,12 @@ impl Operation {
     /// What all workers have counted: of HTTPS, and of plain HTTP.
     pub(crate) fn counters(&self) -> Vec<sterna_net::Counters> {
         self.sites.iter().map(|(_, control)| control.counters()).collect()
+    }
+
+    /// How handshakes of HTTPS have ended.
+    pub(crate) fn handshakes(&self, transport: Transport) -> HandshakeFigures {
+        let https = self.sites.first();
+        https.map(|(_, control)| control.handshakes(transport)).unwrap_or_default()
     }
 
     pub(crate) fn workers(&self) -> usize {

@@ -7,6 +7,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use crate::handshakes::Handshakes;
+
 /// Declares the public snapshot and the atomic block behind it from one list, so that neither can miss a field.
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -22,6 +24,8 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub(crate) struct WorkerCounters {
             $(pub(crate) $name: Counter,)+
+            /// How handshakes ended.
+            pub(crate) handshakes: Handshakes,
         }
 
         impl Counters {

@@ -10,8 +10,10 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
+    client::Transport,
     counters::{Counters, WorkerCounters},
     generation::Generations,
+    handshakes::{HandshakeFigures, Handshakes},
     inspect::Questions,
     server::NEVER,
 };
@@ -44,6 +46,11 @@ impl Control {
     /// What has happened so far.
     pub fn counters(&self) -> Counters {
         Counters::sum(&self.counters)
+    }
+
+    /// How the handshakes over this transport have ended so far.
+    pub fn handshakes(&self, transport: Transport) -> HandshakeFigures {
+        Handshakes::sum(&self.counters, transport)
     }
 
     /// How many workers there are, those included that have ended.

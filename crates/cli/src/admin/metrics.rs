@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use sterna_gateway::LimitFigures;
 use sterna_gateway::metrics::{Kind, Page};
-use sterna_net::Counters;
+use sterna_net::client::Transport;
+use sterna_net::{Counters, HANDSHAKE_BOUNDS, HandshakeFailure};
 
 use super::backends;
 use super::process::Process;
@@ -17,6 +18,7 @@ pub(super) fn text(operation: &Operation) -> String {
     page.sample("", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     operation.facts.shared.metrics().write(&mut page);
     server(&mut page, operation);
+    handshakes(&mut page, operation);
     quic(&mut page, operation);
     backends::metrics(&mut page, operation);
     limits(&mut page, operation);
@@ -46,6 +48,35 @@ fn server(page: &mut Page, operation: &Operation) {
         match is_gauge {
             true => page.single(&format!("sterna_{name}"), Kind::Gauge, help, sum as f64),
             false => page.single(&format!("sterna_{name}_total"), Kind::Counter, help, sum as f64),
+        }
+    }
+}
+
+/// How handshakes have ended, over TCP and over QUIC.
+fn handshakes(page: &mut Page, operation: &Operation) {
+    let both =
+        Transport::ALL.map(|transport| (transport.as_str(), operation.handshakes(transport)));
+    let help = "How long handshakes took that succeeded, in seconds: TLS over TCP, and QUIC.";
+    page.family("sterna_handshake_duration_seconds", Kind::Histogram, help);
+    for (transport, figures) in &both {
+        let mut sum = 0;
+        for (count, bound) in
+            figures.durations.iter().zip(HANDSHAKE_BOUNDS.map(Some).iter().chain([&None]))
+        {
+            sum += count;
+            let bound = bound.map_or("+Inf".to_owned(), |micros| (micros as f64 / 1e6).to_string());
+            page.sample("_bucket", &[("transport", transport), ("le", &bound)], sum as f64);
+        }
+        let labels = [("transport", *transport)];
+        page.sample("_sum", &labels, figures.total.as_secs_f64());
+        page.sample("_count", &labels, sum as f64);
+    }
+    let help = "Handshakes that failed, by the reason.";
+    page.family("sterna_handshake_failures_total", Kind::Counter, help);
+    for (transport, figures) in &both {
+        for (why, count) in HandshakeFailure::ALL.iter().zip(figures.failures) {
+            let labels = [("transport", *transport), ("reason", why.as_str())];
+            page.sample("", &labels, count as f64);
         }
     }
 }

@@ -69,11 +69,11 @@ impl<S: HttpService> Application for H3Application<S> {
         }
     }
 
-    fn opened(&mut self, quic: &mut sterna_quic::Connection, _now: Instant) -> Connection<S> {
+    fn opened(&mut self, quic: &mut sterna_quic::Connection, now: Instant) -> Connection<S> {
         self.dispatch.counters.quic_connections.increment();
         self.dispatch.counters.active_quic_connections.increment();
         let wake = Arc::new(ConnectionWake::new(quic.key(), self.wakes.clone()));
-        Connection::new(self.dispatch.clone(), self.local, wake, quic.remote_address().ip())
+        Connection::new(self.dispatch.clone(), self.local, wake, quic.remote_address().ip(), now)
     }
 
     fn run(
@@ -95,6 +95,7 @@ impl<S: HttpService> Application for H3Application<S> {
 
     fn closed(&mut self, mut connection: Connection<S>, reason: &CloseReason, _now: Instant) {
         self.dispatch.counters.active_quic_connections.decrement();
+        connection.ended(reason);
         tracing::debug!(?reason, "HTTP/3 connection ended");
         connection.lost();
     }

@@ -47,7 +47,8 @@ use self::{
     tracked::{Busy, Tracked},
 };
 use crate::{
-    Body, OpenConnection, Protocol, RequestContext, TlsFacts,
+    Body, HandshakeFailure, OpenConnection, Protocol, RequestContext, TlsFacts,
+    client::Transport,
     content::Content,
     context::{ConnectionContext, Rtt},
     generation::Generation,
@@ -295,6 +296,7 @@ impl<S: HttpService> Connection<S> {
             return;
         };
         let mut drain = self.drain.clone();
+        let (began, handshakes) = (Instant::now(), &self.dispatch.counters.handshakes);
         let handshake = timeout(config.handshake_timeout, acceptor.accept(io));
         let stream = tokio::select! {
             stream = handshake => stream,
@@ -304,14 +306,17 @@ impl<S: HttpService> Connection<S> {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 self.dispatch.counters.tls_failures.increment();
+                handshakes.failed(Transport::Tcp, HandshakeFailure::of_io(&error));
                 tracing::debug!(peer = %self.peer, %error, "TLS handshake failed");
                 return;
             }
             Err(_) => {
+                handshakes.failed(Transport::Tcp, HandshakeFailure::TimedOut);
                 self.activity.timed_out();
                 return;
             }
         };
+        handshakes.succeeded(Transport::Tcp, began.elapsed());
         let facts = facts(stream.get_ref().1);
         if facts.alpn.as_deref() == Some("h2") {
             registered.set_protocol(Protocol::Http2);

@@ -22,12 +22,14 @@ use std::{
 
 use rustc_hash::FxHashSet;
 use sterna_h3::StreamId;
+use sterna_quic::CloseReason;
 
 use self::drain::Drain;
 use super::{schedule::Scheduler, stream::RequestStream};
 use crate::{
-    OpenConnection, Protocol,
+    HandshakeFailure, OpenConnection, Protocol,
     body::Budget,
+    client::Transport,
     context::ConnectionContext,
     h3::{outgoing::Outgoing, streams::Streams, wake::ConnectionWake},
     limit::per_source::Held,
@@ -76,8 +78,8 @@ pub(crate) struct Connection<S: HttpService> {
 
 /// The life of the connection.
 enum Phase {
-    /// The handshake is not complete.
-    Opening,
+    /// The handshake is not complete; it began then.
+    Opening(Instant),
     /// HTTP/3 is spoken.
     Open(Box<sterna_h3::Connection>),
     /// We closed it, or it was lost.
@@ -90,6 +92,7 @@ impl<S: HttpService> Connection<S> {
         local: SocketAddr,
         wake: Arc<ConnectionWake>,
         client: IpAddr,
+        now: Instant,
     ) -> Self {
         let config = dispatch.config();
         Self {
@@ -101,7 +104,7 @@ impl<S: HttpService> Connection<S> {
             local,
             streams: Streams::new(wake.clone()),
             wake,
-            phase: Phase::Opening,
+            phase: Phase::Opening(now),
             context: None,
             scheduler: Scheduler::default(),
             own: Vec::new(),
@@ -197,9 +200,18 @@ impl<S: HttpService> Connection<S> {
     pub(super) fn timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Closed => None,
-            Phase::Opening | Phase::Open(_) => {
+            Phase::Opening(_) | Phase::Open(_) => {
                 [self.deadline, self.rest_at, self.drain_timeout()].into_iter().flatten().min()
             }
+        }
+    }
+
+    /// The transport has ended it: a handshake that was not complete has failed.
+    pub(super) fn ended(&self, reason: &CloseReason) {
+        if let Phase::Opening(_) = self.phase
+            && let Some(why) = HandshakeFailure::of_quic(reason)
+        {
+            self.dispatch.counters.handshakes.failed(Transport::Quic, why);
         }
     }
 

@@ -32,7 +32,7 @@ impl<S: HttpService> Connection<S> {
         drain_by: Option<Instant>,
     ) {
         let (Some(deadline), Phase::Open(http)) = (drain_by, &mut self.phase) else {
-            if drain_by.is_some() && matches!(self.phase, Phase::Opening) {
+            if drain_by.is_some() && matches!(self.phase, Phase::Opening(_)) {
                 quic.close(Code::NoError.value(), b"going away");
                 self.lost();
             }

@@ -16,6 +16,7 @@ use sterna_quic::{Dir, Event, ReadEnd};
 use super::{super::stream::Receiving, Connection, Phase};
 use crate::{
     Protocol, TlsFacts,
+    client::Transport,
     context::{ConnectionContext, Rtt, lock},
     h3::{READ_CHUNK, h3_id, outgoing::Outgoing},
     service::HttpService,
@@ -26,7 +27,14 @@ impl<S: HttpService> Connection<S> {
     pub(super) fn receive(&mut self, quic: &mut sterna_quic::Connection, now: Instant) {
         while let Some(event) = quic.poll_event() {
             match event {
-                Event::Connected => self.open(quic),
+                Event::Connected => {
+                    if let Phase::Opening(since) = self.phase {
+                        let took = now.saturating_duration_since(since);
+                        let handshakes = &self.dispatch.counters.handshakes;
+                        handshakes.succeeded(Transport::Quic, took);
+                    }
+                    self.open(quic);
+                }
                 Event::Opened(id) => self.opened(quic, id, now),
                 Event::Readable(id) if self.is_waiting(id) => {}
                 Event::Readable(id) => self.readable.push(id),
