@@ -184,7 +184,8 @@ impl http_body::Body for Body {
                     entry.sent(bytes as u64, is_whole);
                 }
                 None if is_whole => entry.sent(0, true),
-                None | Some(Err(_)) => {}
+                Some(Err(error)) => entry.broke(error),
+                None => {}
             }
         }
         Poll::Ready(frame)

@@ -103,6 +103,13 @@ impl Exchange {
         Self { behind, ..Self::begin(request, None) }
     }
 
+    /// Has the content counted as it is read, if the log tells of it.
+    pub(crate) fn watch_content(&self, request: &mut Request) {
+        if let Some(count) = self.entry.as_ref().and_then(|entry| entry.received()) {
+            request.body_mut().count_into(count);
+        }
+    }
+
     /// Reads who the client is, where the peer is a proxy that is trusted.
     pub(crate) fn identify(&mut self, config: &client::Config, request: &Request) {
         if config.trusted.is_empty() {
@@ -175,12 +182,12 @@ impl Exchange {
         self.is_canary = true;
     }
 
-    /// What rare policies noted, if any did.
     /// Whether the handler sees another path than the client asked for.
     pub(crate) fn is_rewritten(&self) -> bool {
         self.notes().is_some_and(|notes| notes.rewritten.is_some())
     }
 
+    /// What rare policies noted, if any did.
     pub(crate) fn notes(&self) -> Option<&Notes> {
         self.notes.as_deref()
     }

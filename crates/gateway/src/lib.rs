@@ -103,6 +103,7 @@ impl Gateway {
     /// Dropping the future ends the work for the request, and logs it without a status.
     pub async fn handle(&self, request: &mut Request) -> Response {
         let mut exchange = Exchange::begin(request, self.recorder.as_ref());
+        exchange.watch_content(request);
         exchange.identify(&self.client, request);
         let route = self.router.find(request, &exchange);
         exchange.takes(route.metrics(), &self.metrics, request);

@@ -8,7 +8,10 @@ mod upload;
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -33,6 +36,8 @@ pub struct Body {
     kind: Kind,
     /// Bytes that may still come.
     limit: Option<u64>,
+    /// Where the bytes that were read are counted.
+    count: Option<Arc<AtomicU64>>,
 }
 
 enum Kind {
@@ -154,8 +159,13 @@ impl Body {
         }
     }
 
+    /// Adds the bytes of what is read of it to this number.
+    pub fn count_into(&mut self, count: Arc<AtomicU64>) {
+        self.count = Some(count);
+    }
+
     const fn of(kind: Kind) -> Self {
-        Self { kind, limit: None }
+        Self { kind, limit: None, count: None }
     }
 }
 
@@ -187,6 +197,12 @@ impl http_body::Body for Body {
                 .map(|frame| frame.map(|frame| frame.map_err(Error::Response))),
             Kind::Boxed(body) => Pin::new(body).poll_frame(cx).map_err(Error::Other),
         };
+        if let Some(count) = &self.count
+            && let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            count.fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
         if let Some(limit) = &mut self.limit
             && let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()

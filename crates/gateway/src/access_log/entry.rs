@@ -13,6 +13,7 @@
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::uri::PathAndQuery;
@@ -23,6 +24,7 @@ use self::fields::Details;
 use super::timestamp::{Clock, push_padded};
 use super::{Format, Recorder};
 use crate::Request;
+use crate::body::BodyError;
 use crate::exchange::{Notes, Proxied};
 use crate::metrics::{Block, RouteMetrics};
 
@@ -51,6 +53,8 @@ struct Line {
     status: Option<StatusCode>,
     bytes: u64,
     is_whole: bool,
+    /// Why the response broke off, where that was not the client's doing.
+    broken_by: Option<&'static str>,
     /// Who is behind a trusted proxy.
     client: Option<IpAddr>,
     /// What only a choice of fields asks for.
@@ -114,6 +118,20 @@ impl Entry {
         self.line.is_whole = is_whole;
     }
 
+    /// Where the bytes of the request's content are to be counted, if the log tells of them.
+    pub(crate) fn received(&self) -> Option<Arc<AtomicU64>> {
+        self.line.details.as_ref().map(|details| details.received.clone())
+    }
+
+    /// Notes that the response has broken off.
+    pub(crate) fn broke(&mut self, error: &BodyError) {
+        self.line.broken_by = Some(match error {
+            BodyError::File(_) => "file",
+            BodyError::Upstream { why, .. } => why.token(),
+            BodyError::Source(_) => "source",
+        });
+    }
+
     /// Notes that more content was handed over; `is_whole` when it was the last.
     pub(crate) fn sent(&mut self, bytes: u64, is_whole: bool) {
         self.line.bytes += bytes;
@@ -158,9 +176,14 @@ impl Line {
             status: None,
             bytes: 0,
             is_whole: false,
+            broken_by: None,
             client: None,
             details: None,
         }
+    }
+
+    fn cut_reason(&self) -> Option<&'static str> {
+        (!self.is_whole).then(|| self.broken_by.unwrap_or("client"))
     }
 
     fn write(
@@ -270,6 +293,7 @@ mod tests {
             status: Some(StatusCode::OK),
             bytes: 1024,
             is_whole: true,
+            broken_by: None,
             client: None,
             details: None,
         }

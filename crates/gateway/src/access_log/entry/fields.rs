@@ -5,6 +5,7 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::header::{HOST, REFERER, USER_AGENT};
@@ -65,12 +66,17 @@ fields! {
     Status = "status",
     /// Bytes of content that were sent.
     Bytes = "bytes",
+    /// Bytes of the request's content that were read.
+    ReceivedBytes = "received_bytes",
     /// From the head of the request to the last byte of the response, in milliseconds.
     Duration = "duration_ms",
     /// The round-trip time at the end, in milliseconds.
     Rtt = "rtt_ms",
     /// Whether the response ended before its end.
     Cut = "cut",
+    /// Why it did: `client`, which left or took too long; `file`, which could not be read; `source`, which failed; else the
+    /// proxy error type of RFC 9209 with which the backend's response broke off.
+    CutReason = "cut_reason",
     /// `User-Agent` of the request.
     UserAgent = "user_agent",
     /// `Referer` of the request.
@@ -105,6 +111,7 @@ pub(super) struct Details {
     pub(super) is_canary: bool,
     pub(super) route: Option<Arc<str>>,
     pub(super) proxied: Option<Box<Proxied>>,
+    pub(super) received: Arc<AtomicU64>,
 }
 
 impl Details {
@@ -120,6 +127,7 @@ impl Details {
             is_canary: false,
             route: None,
             proxied: None,
+            received: Arc::default(),
         }
     }
 }
@@ -231,12 +239,17 @@ impl Line {
                 self.status.map_or(Shown::Unknown, |status| Shown::Number(status.as_u16().into()))
             }
             Field::Bytes => Shown::Number(self.bytes),
+            Field::ReceivedBytes => match details {
+                Some(details) => Shown::Number(details.received.load(Ordering::Relaxed)),
+                None => Shown::Unknown,
+            },
             Field::Duration => Shown::Millis(taken),
             Field::Rtt => {
                 let rtt = context.and_then(RequestContext::rtt);
                 rtt.map_or(Shown::Unknown, Shown::Millis)
             }
             Field::Cut => Shown::Boolean(!self.is_whole),
+            Field::CutReason => text(self.cut_reason()),
             Field::UserAgent => value(|details| details.user_agent.as_ref()),
             Field::Referer => value(|details| details.referer.as_ref()),
             Field::RequestId => value(|details| details.request_id.as_ref()),
