@@ -108,6 +108,31 @@ def test_who_has_read_an_older_configuration_overwrites_nothing(serve, admin, ce
     assert body(server, certificate) == "three"
 
 
+def test_an_earlier_configuration_can_be_read_and_served_again(serve, admin, certificate):
+    server = serve()
+    read = admin.get("/config")
+    config = read.json()
+    config["site"][0]["respond"]["body"] = "two"
+    assert admin.ask("PUT", "/config", config, If_Match=read.headers["etag"]).status == 200
+    assert body(server, certificate) == "two"
+    revisions = admin.get("/config/history").json()["revisions"]
+    assert [revision["generation"] for revision in revisions] == [2, 1]
+    assert revisions[1]["etag"] == read.headers["etag"] and revisions[0]["changes"]
+    assert admin.get("/config?generation=1").json() == read.json()
+    back = admin.post("/config/rollback")
+    assert (back.status, back.json()["generation"]) == (200, 3), back.text
+    assert back.headers["etag"] == read.headers["etag"]
+    assert body(server, certificate) == "one"
+    assert admin.post("/config/rollback?generation=2").status == 200
+    assert body(server, certificate) == "two"
+    # What is not kept, and what is no number, changes nothing.
+    assert admin.post("/config/rollback?generation=99").status == 404
+    assert admin.get("/config?generation=99").status == 404
+    assert admin.post("/config/rollback?generation=x").status == 400
+    assert admin.get("/config/rollback").status == 405
+    assert body(server, certificate) == "two"
+
+
 def test_a_configuration_with_mistakes_is_refused_with_all_of_them(serve, admin, certificate):
     server = serve()
     config = admin.get("/config").json()

@@ -25,6 +25,7 @@ mod metrics;
 mod page;
 mod process;
 mod profile;
+mod revisions;
 mod status;
 
 /// The interface, bound.

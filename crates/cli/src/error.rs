@@ -58,6 +58,8 @@ pub(crate) enum Error {
     Overtaken,
     #[error("this server was started without a configuration")]
     NoConfiguration,
+    #[error("no such configuration is kept")]
+    NoRevision,
     #[error("cannot listen for the operator on {place}")]
     Admin { place: String, source: io::Error },
     #[error("the configuration says `off` for the operator's interface")]
@@ -155,6 +157,9 @@ impl Error {
             Self::SeveralRun(_) => Some("name one of them with `--admin`"),
             Self::Overtaken => Some("read it anew, with its `ETag`, and change that"),
             Self::NoConfiguration => Some("start the server with `sterna run -c FILE`"),
+            Self::NoRevision => {
+                Some("`GET /config/history` lists those which are: the last 32 of this process")
+            }
             Self::Trust => Some("do what the lines above say, then try once more"),
             Self::Bind(_)
             | Self::Config(_)

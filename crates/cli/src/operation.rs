@@ -9,6 +9,7 @@
 
 mod log;
 mod reloader;
+mod revisions;
 mod site;
 
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use sterna_net::{Control, HandshakeFigures, Inspection, ServerTls, server};
 
 pub(crate) use self::log::Log;
 pub(crate) use self::reloader::Reloader;
+pub(crate) use self::revisions::{Revision, Revisions};
 pub(crate) use self::site::Site;
 use crate::error::Error;
 use crate::logging;
@@ -63,6 +65,7 @@ pub(crate) struct Operation {
 struct State {
     args: Args,
     model: Option<Arc<Model>>,
+    revisions: Revisions,
     tls: ServerTls,
     files: Vec<PathBuf>,
     log: Log,
@@ -102,7 +105,12 @@ impl Operation {
         let Plan { what, certificate, model, files, .. } = plan;
         let history = History { generation: 1, succeeded: 0, failed: 0, last: None };
         let (model, tls, is_draining) = (model.map(Arc::new), certificate.tls, false);
-        let state = State { args, model, tls, files, log, history, is_draining };
+        let mut revisions = Revisions::default();
+        if let Some(model) = &model {
+            let (since, changes, model) = (SystemTime::now(), Arc::default(), model.clone());
+            revisions.add(Revision { generation: 1, since, changes, model });
+        }
+        let state = State { args, model, revisions, tls, files, log, history, is_draining };
         let (started, reloading, state) = (SystemTime::now(), Mutex::new(()), Mutex::new(state));
         Self { planner, sites, facts, what, started, reloading, state }
     }
@@ -134,6 +142,22 @@ impl Operation {
         self.note(self.serve(|| of_json(json)))
     }
 
+    /// Serves an earlier configuration again, the one before this one if none is named.
+    ///
+    /// # Errors
+    /// As [`Self::reload`]; [`Error::NoRevision`] when it is not kept.
+    pub(crate) fn roll_back(&self, generation: Option<u64>) -> Result<Reloaded, Error> {
+        let _one_at_a_time = lock(&self.reloading);
+        let revisions = self.revisions();
+        let revision = match generation {
+            Some(generation) => revisions.get(generation),
+            None => revisions.previous(),
+        };
+        let model = revision.map(|revision| &revision.model).ok_or(Error::NoRevision)?;
+        let of_json = self.planner.of_json.as_ref().ok_or(Error::NoConfiguration)?;
+        self.note(self.serve(|| of_json(&model.to_json())))
+    }
+
     fn serve(&self, plan: impl FnOnce() -> Result<(Args, Plan), Error>) -> Result<Reloaded, Error> {
         let begun = Instant::now();
         let (args, plan) = plan()?;
@@ -160,7 +184,12 @@ impl Operation {
         state.history.generation += 1;
         (state.args, state.model, state.files) = (args, model.map(Arc::new), files);
         state.tls = certificate.tls;
-        Ok(Reloaded { generation: state.history.generation, changes, took: begun.elapsed() })
+        let generation = state.history.generation;
+        if let Some(model) = state.model.clone() {
+            let (since, changes) = (SystemTime::now(), Arc::new(changes.clone()));
+            state.revisions.add(Revision { generation, since, changes, model });
+        }
+        Ok(Reloaded { generation, changes, took: begun.elapsed() })
     }
 
     fn note(&self, outcome: Result<Reloaded, Error>) -> Result<Reloaded, Error> {
@@ -227,6 +256,11 @@ impl Operation {
     /// The configuration that is served, where there is one.
     pub(crate) fn model(&self) -> Option<Arc<Model>> {
         lock(&self.state).model.clone()
+    }
+
+    /// The configurations that have been served.
+    pub(crate) fn revisions(&self) -> Revisions {
+        lock(&self.state).revisions.clone()
     }
 
     pub(crate) fn history(&self) -> History {

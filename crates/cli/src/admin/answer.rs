@@ -13,7 +13,7 @@ use sterna_gateway::metrics::CONTENT_TYPE;
 use super::guard::Guard;
 use super::page::{content, failure, json, method_not_allowed, refusal};
 use super::profile::{self, ProfileError};
-use super::{backends, etag, metrics, status};
+use super::{backends, etag, metrics, revisions, status};
 use crate::error::Error;
 use crate::logging;
 use crate::operation::{Operation, Reloaded};
@@ -37,9 +37,13 @@ fn route(operation: &Operation, request: &Request<Bytes>) -> Response<Bytes> {
     let (get, post, put) = (&Method::GET, &Method::POST, &Method::PUT);
     let method = request.method();
     match request.uri().path() {
-        "/config" if method == get => config(operation),
+        "/config" if method == get => revisions::config(operation, request),
         "/config" if method == put => put_config(operation, request),
         "/config" => method_not_allowed("GET, PUT"),
+        "/config/history" if method == get => revisions::history(operation),
+        "/config/history" => method_not_allowed("GET"),
+        "/config/rollback" if method == post => revisions::roll_back(operation, request),
+        "/config/rollback" => method_not_allowed("POST"),
         "/reload" if method == post => reloaded(operation.reload()),
         "/drain" if method == post => drain(operation, request),
         "/stop" if method == post => {
@@ -70,11 +74,6 @@ fn route(operation: &Operation, request: &Request<Bytes>) -> Response<Bytes> {
     }
 }
 
-fn config(operation: &Operation) -> Response<Bytes> {
-    let Some(model) = operation.model() else { return failure(&Error::NoConfiguration) };
-    with_tag(json(StatusCode::OK, &model.to_json()), &etag::of(&model))
-}
-
 fn put_config(operation: &Operation, request: &Request<Bytes>) -> Response<Bytes> {
     let Some(if_match) = request.headers().get(IF_MATCH).and_then(|value| value.to_str().ok())
     else {
@@ -96,14 +95,14 @@ fn put_config(operation: &Operation, request: &Request<Bytes>) -> Response<Bytes
     }
 }
 
-fn with_tag(mut response: Response<Bytes>, tag: &str) -> Response<Bytes> {
+pub(super) fn with_tag(mut response: Response<Bytes>, tag: &str) -> Response<Bytes> {
     if let Ok(tag) = HeaderValue::try_from(tag) {
         response.headers_mut().insert(ETAG, tag);
     }
     response
 }
 
-fn reloaded(outcome: Result<Reloaded, Error>) -> Response<Bytes> {
+pub(super) fn reloaded(outcome: Result<Reloaded, Error>) -> Response<Bytes> {
     match outcome {
         Ok(Reloaded { generation, changes, took }) => {
             let changes: Vec<&str> = changes.iter().collect();
@@ -175,7 +174,7 @@ fn put_log(request: &Request<Bytes>) -> Response<Bytes> {
 }
 
 /// A parameter of the query, as it was sent.
-fn parameter<'a>(request: &'a Request<Bytes>, name: &str) -> Option<&'a str> {
+pub(super) fn parameter<'a>(request: &'a Request<Bytes>, name: &str) -> Option<&'a str> {
     let pairs = request.uri().query()?.split('&').filter_map(|pair| pair.split_once('='));
     pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
 }

@@ -41,6 +41,7 @@ pub(super) fn failure(error: &Error) -> Response<Bytes> {
     let status = match error {
         Error::Config(_) | Error::LogFilter { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Error::NeedsRestart(_) | Error::NoConfiguration => StatusCode::CONFLICT,
+        Error::NoRevision => StatusCode::NOT_FOUND,
         Error::Overtaken => StatusCode::PRECONDITION_FAILED,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
