@@ -241,10 +241,14 @@ class Peer:
 
         A server can only learn of the new port from a packet; what it sent to the old one is lost.
         """
-        self.socket.close()
-        self._bind()
+        self.forget()
         self.quic.send_ping(uid=0)
         self._transmit()
+
+    def forget(self):
+        """Moves to another UDP port, and does not know it."""
+        self.socket.close()
+        self._bind()
 
     def _bind(self):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -1,4 +1,4 @@
-"""A UDP relay on loopback which can change its upstream port, as a NAT does."""
+"""UDP relays on loopback: one can change its upstream port, as a NAT does, one shows the server each client apart."""
 
 import select
 import socket
@@ -71,3 +71,49 @@ class Relay:
                     self._down.sendto(data, self._client)
             except (BlockingIOError, ConnectionRefusedError):
                 return
+
+
+class Router:
+    """Passes datagrams of any number of client addresses, each of which the server sees as one of its own."""
+
+    def __init__(self, server):
+        self._server = server
+        self._down = Relay._bind()
+        # The socket to the server of each client address, and the way back.
+        self._ups, self._clients = {}, {}
+        # Connection IDs of the short headers that each client address has sent.
+        self.ids = {}
+        self._running = True
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    @property
+    def address(self):
+        return self._down.getsockname()
+
+    def close(self):
+        self._running = False
+        self._thread.join()
+        for bound in (self._down, *self._clients):
+            bound.close()
+
+    def _run(self):
+        while self._running:
+            for source in select.select([self._down, *self._clients], [], [], 0.05)[0]:
+                for _ in range(64):
+                    try:
+                        data, address = source.recvfrom(65536)
+                        self._pass(source, data, address)
+                    except (BlockingIOError, ConnectionRefusedError):
+                        break
+
+    def _pass(self, source, data, address):
+        if source is not self._down:
+            self._down.sendto(data, self._clients[source])
+            return
+        if address not in self._ups:
+            self._ups[address] = Relay._bind()
+            self._clients[self._ups[address]] = address
+        if not data[0] & 0x80:
+            self.ids.setdefault(address, set()).add(data[1:9])
+        self._ups[address].sendto(data, self._server)
