@@ -222,7 +222,7 @@ impl From<&client::Error> for ProxyError {
             Kind::Alpn | Kind::Tls => Self::TlsProtocolError,
             Kind::Reset { .. } if error.phase() == Phase::Body => Self::HttpResponseIncomplete,
             Kind::Reset { .. } | Kind::GoAway | Kind::Lost => Self::ConnectionTerminated,
-            Kind::Protocol { .. } | Kind::Malformed => Self::HttpProtocolError,
+            Kind::Protocol { .. } | Kind::Malformed | Kind::QuicVersion => Self::HttpProtocolError,
             Kind::HeadersTooLarge if error.phase() == Phase::Body => {
                 Self::HttpResponseTrailerSectionSize
             }

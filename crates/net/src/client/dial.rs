@@ -63,6 +63,8 @@ impl Blame for Error {
             Kind::Refused => Cause::Refused,
             Kind::Timeout => Cause::TimedOut,
             Kind::Certificate | Kind::Alpn | Kind::Tls | Kind::TlsAlert => Cause::Tls,
+            // There is a server, and it is willing: over TCP.
+            Kind::QuicVersion => Cause::Protocol,
             Kind::Unreachable => match self.io() {
                 Some(error) => Cause::of_io(error),
                 None => Cause::Unreachable,

@@ -59,6 +59,8 @@ pub enum Kind {
     Certificate,
     /// There is no HTTP version that both sides speak.
     Alpn,
+    /// The server speaks QUIC, and no version of it that we do (RFC 9000 §6.2).
+    QuicVersion,
     /// The server refused in the TLS handshake, as one does that wants a client certificate.
     TlsAlert,
     /// TLS failed for any other reason.
@@ -234,6 +236,7 @@ impl fmt::Display for Kind {
             Self::Unreachable => "the address cannot be reached",
             Self::Certificate => "the server's certificate is not to be trusted",
             Self::Alpn => "the server speaks no HTTP version that was offered",
+            Self::QuicVersion => "the server speaks no version of QUIC that we do",
             Self::TlsAlert => "the server refused in the TLS handshake",
             Self::Tls => "TLS failed",
             Self::Timeout => "it took too long",
@@ -317,7 +320,8 @@ pub(crate) fn of_quic(reason: &sterna_quic::CloseReason, phase: Phase) -> Error 
         | Reason::PeerMisbehaved { code, .. } => Kind::Protocol { code: *code },
         Reason::TimedOut => Kind::Timeout,
         Reason::StatelessReset => Kind::Lost,
-        Reason::VersionMismatch => Kind::Alpn,
+        // req: 9000-6.2-abandon
+        Reason::VersionMismatch => Kind::QuicVersion,
         _ => Kind::Lost,
     };
     let error = Error::new(phase, kind).over(Protocol::Http3);

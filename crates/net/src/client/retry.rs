@@ -35,6 +35,7 @@ impl Failure {
             | Kind::Unreachable
             | Kind::Certificate
             | Kind::Alpn
+            | Kind::QuicVersion
             | Kind::Tls
             | Kind::TlsAlert
             | Kind::Timeout

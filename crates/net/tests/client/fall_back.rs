@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sterna_net::{
     Client, Protocol,
-    client::{Exchange, Roots, Share, Source, Timeouts, TraceEvent, Versions},
+    client::{Exchange, Kind, Roots, Share, Source, Timeouts, TraceEvent, Transport, Versions},
     server::Config,
 };
 use tokio::net::UdpSocket;
@@ -56,6 +56,80 @@ fn udp_that_leads_nowhere_falls_back_to_http2_and_then_to_http1() {
         let client = world.builder().versions(versions).build().unwrap();
         assert_eq!(protocol(&client, &world).await, Protocol::Http1);
         drop(hole);
+    });
+}
+
+/// Answers each long header with a Version Negotiation packet (RFC 9000 §17.2.1) of these versions.
+async fn negotiate(socket: UdpSocket, versions: &'static [u32]) {
+    let mut datagram = [0; 2048];
+    while let Ok((len, from)) = socket.recv_from(&mut datagram).await {
+        let Some((destination, source)) = ids(&datagram[..len]) else { continue };
+        let mut answer = vec![0xca, 0, 0, 0, 0];
+        for id in [source, destination] {
+            answer.push(id.len() as u8);
+            answer.extend_from_slice(id);
+        }
+        answer.extend(versions.iter().flat_map(|version| version.to_be_bytes()));
+        socket.send_to(&answer, from).await.unwrap();
+    }
+}
+
+/// The connection IDs of a long header: destination, source.
+fn ids(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = datagram.get(5..).filter(|_| datagram[0] & 0x80 != 0)?;
+    let (len, rest) = rest.split_first()?;
+    let (destination, rest) = rest.split_at_checked((*len).into())?;
+    let (len, rest) = rest.split_first()?;
+    Some((destination, rest.get(..usize::from(*len))?))
+}
+
+// req: 9000-6.2-abandon
+#[test]
+fn server_that_speaks_another_version_of_quic_is_reached_over_tcp_at_once() {
+    let world = without_http3();
+    run(async {
+        let socket = UdpSocket::bind(world.address).await.unwrap();
+        let other = tokio::spawn(negotiate(socket, &[0x6b33_43cf, 0x1a2a_3a4a]));
+        let only = world.client(Versions::ONLY_H3);
+        let error = only.send(world.get("/")).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::QuicVersion, "{error:?}");
+        let pool = sterna_net::client::PoolConfig {
+            idle_timeout: Duration::from_millis(50),
+            ..sterna_net::client::PoolConfig::default()
+        };
+        let client = world.builder().pool(pool).build().unwrap();
+        assert_eq!(protocol(&client, &world).await, Protocol::Http2);
+        // The attempt has failed, and the client learns of it: sooner or later QUIC is not tried any more.
+        let is_quic = |event: &TraceEvent| {
+            matches!(event, TraceEvent::Started { transport: Transport::Quic, .. })
+        };
+        let mut has_learnt = false;
+        for _ in 0..50 {
+            settled(|| client.counters().connections == 0).await;
+            let response = client.send(world.get("/")).await.unwrap();
+            assert_eq!(exchange(&response).protocol, Protocol::Http2);
+            has_learnt = !exchange(&response).trace.iter().any(|entry| is_quic(&entry.event));
+            if has_learnt {
+                break;
+            }
+        }
+        assert!(has_learnt, "it is tried again and again");
+        other.abort();
+    });
+}
+
+// req: 9000-6.2-abandon
+#[test]
+fn version_negotiation_that_names_our_own_version_is_no_end() {
+    let world = without_http3();
+    run(async {
+        let socket = UdpSocket::bind(world.address).await.unwrap();
+        let forger = tokio::spawn(negotiate(socket, &[1, 0x6b33_43cf]));
+        let timeouts = Timeouts { connect: Duration::from_secs(1), ..Timeouts::default() };
+        let only = world.builder().versions(Versions::ONLY_H3).timeouts(timeouts).build().unwrap();
+        let error = only.send(world.get("/")).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Timeout, "it waited for the real answer: {error:?}");
+        forger.abort();
     });
 }
 

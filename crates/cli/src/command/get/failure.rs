@@ -156,7 +156,7 @@ fn of_client(error: &client::Error) -> u8 {
         (Kind::Dns, _) | (Kind::Timeout, Phase::Resolve) => exit::DNS,
         (Kind::Timeout, _) => exit::TIME_OUT,
         (Kind::Certificate | Kind::Tls | Kind::TlsAlert | Kind::Alpn, _) => exit::TLS,
-        (Kind::Refused | Kind::Unreachable, _) => exit::CONNECT,
+        (Kind::Refused | Kind::Unreachable | Kind::QuicVersion, _) => exit::CONNECT,
         (Kind::Lost | Kind::System, Phase::Resolve | Phase::Connect) => exit::CONNECT,
         (Kind::Lost, Phase::Tls) => exit::TLS,
         (
@@ -183,6 +183,7 @@ fn of_kind(phase: Phase, kind: Kind) -> Option<&'static str> {
             "name the authority with --cacert, or go on without any safety with --insecure"
         }
         Kind::Alpn => "leave --http1.1, --http2 and --http3 out to take what the server has",
+        Kind::QuicVersion => "leave --http3 out to take what the server has over TCP",
         Kind::Tls | Kind::TlsAlert => {
             "the server may speak plain HTTP there, or want a client certificate (--cert and --key)"
         }
