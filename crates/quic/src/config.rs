@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use quinn_proto::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
-use crate::{Observe, congestion::Algorithm, crypto};
+use crate::{Observe, congestion::Congestion, crypto};
 
 /// Transport parameters and limits, for both roles.
 #[derive(Clone, Debug)]
@@ -33,8 +33,8 @@ pub struct Config {
     /// Bytes of received DATAGRAMs that may wait for one run of the application, and with it the
     /// largest that is accepted; `None` switches datagrams off. Default: off.
     pub datagrams: Option<usize>,
-    /// Congestion controller. Default: cubic.
-    pub congestion: Algorithm,
+    /// Congestion controller, and the window of a new path. Default: cubic, ten datagrams.
+    pub congestion: Congestion,
     /// Path MTU discovery. Default: on.
     pub mtu_discovery: bool,
     /// Server: clients may move to another address of theirs. Without it they are asked not to (`disable_active_migration`,
@@ -111,7 +111,7 @@ impl Default for Config {
             handshake_timeout: Duration::from_secs(10),
             keep_alive: None,
             datagrams: None,
-            congestion: Algorithm::default(),
+            congestion: Congestion::default(),
             mtu_discovery: true,
             migration: true,
             max_connections: 100_000,

@@ -1,21 +1,24 @@
 //! Congestion control: our own trait, so that controllers stay when the engine goes.
 //!
-//! To add one: write `congestion/<name>.rs`, add its variant to [`Algorithm`] and its arm to
-//! [`Algorithm::build`]. Controllers know no clock and no packets, only the calls below;
-//! `adapter.rs` makes the engine call them.
+//! To add one here: write `congestion/<name>.rs`, add its variant to [`Algorithm`] and its arms in `choice.rs`. To bring one
+//! along from outside: implement [`Controller`] and [`Factory`] (`examples/controller.rs`). Controllers know no clock and no
+//! packets, only the calls below; `adapter.rs` makes the engine call them.
 
 mod adapter;
 mod bbr;
+mod choice;
 mod cubic;
 mod hystart;
 mod reno;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-pub use self::{bbr::Bbr, cubic::Cubic, reno::Reno};
+pub use self::{
+    bbr::Bbr,
+    choice::{Algorithm, Congestion, Factory},
+    cubic::Cubic,
+    reno::Reno,
+};
 
 /// Decides how many bytes may be under way.
 pub trait Controller: Send + Sync + 'static {
@@ -69,33 +72,21 @@ pub struct Ack {
     pub rtt: Duration,
 }
 
-/// Which congestion controller: `cubic` (default), `reno` or `bbr`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Algorithm {
-    /// RFC 9438, with the slow start of RFC 9406.
-    #[default]
-    Cubic,
-    /// RFC 9002 §7.
-    Reno,
-    /// BBR version 3 (draft-ietf-ccwg-bbr): by the rate that the path delivers, whatever is lost at random.
-    Bbr,
+/// A path that begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewPath {
+    /// When.
+    pub now: Instant,
+    /// Bytes of UDP payload that its datagrams carry.
+    pub mtu: u16,
+    /// Bytes that may be in flight before the first acknowledgement.
+    pub window: u64,
 }
 
-impl Algorithm {
-    /// A fresh controller for a path that carries datagrams of `mtu` bytes.
-    pub fn build(self, now: Instant, mtu: u16) -> Box<dyn Controller> {
-        match self {
-            Self::Cubic => Box::new(Cubic::new(now, mtu)),
-            Self::Reno => Box::new(Reno::new(now, mtu)),
-            Self::Bbr => Box::new(Bbr::new(now, mtu)),
-        }
-    }
-
-    pub(crate) fn factory(
-        self,
-    ) -> Arc<dyn quinn_proto::congestion::ControllerFactory + Send + Sync> {
-        Arc::new(adapter::Factory(self))
+impl NewPath {
+    /// With the window of RFC 9002 §7.2.
+    pub fn new(now: Instant, mtu: u16) -> Self {
+        Self { now, mtu, window: initial_window(mtu) }
     }
 }
 

@@ -18,7 +18,8 @@ use rustc_hash::FxHashSet;
 
 use self::pacing::Pacer;
 use crate::{
-    CloseReason, Dir, Event, Read, ReadEnd, StreamId, Write, config::varint, crypto::HandshakeData,
+    CloseReason, Config, Dir, Event, Read, ReadEnd, StreamId, Write, config::varint,
+    crypto::HandshakeData,
 };
 
 /// Names a connection of one endpoint; never reused for another.
@@ -32,8 +33,12 @@ pub struct Stats {
     pub rtt: Duration,
     /// Smallest round-trip time of the path.
     pub min_rtt: Duration,
+    /// The name of our congestion controller.
+    pub congestion: &'static str,
     /// Congestion window, in bytes.
     pub cwnd: u64,
+    /// Bytes for each second at which packets are to leave, with a controller that thinks in rates.
+    pub pacing_rate: Option<u64>,
     /// Packets sent.
     pub sent_packets: u64,
     /// Packets lost.
@@ -52,6 +57,19 @@ pub struct Stats {
     pub mtu: u16,
 }
 
+/// What of its configuration a connection looks at when it sends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sending {
+    window: u64,
+    congestion: &'static str,
+}
+
+impl Sending {
+    pub(crate) fn of(config: &Config) -> Self {
+        Self { window: config.send_window, congestion: config.congestion.algorithm.name() }
+    }
+}
+
 /// One connection, lent to the application for the length of a call.
 pub struct Connection {
     key: ConnectionKey,
@@ -67,8 +85,7 @@ pub struct Connection {
     /// Bytes written to streams that have not left yet, an estimate from below: overhead and
     /// retransmissions count as if they were fresh data.
     queued: u64,
-    /// Bytes that the engine keeps until they are acknowledged, at most.
-    send_window: u64,
+    sending: Sending,
     /// The peer's address when the application last heard of it.
     remote: SocketAddr,
     /// The last one that the peer has proven to be its own, by the handshake or since.
@@ -81,7 +98,7 @@ impl Connection {
     pub(crate) fn new(
         key: ConnectionKey,
         engine: quinn_proto::Connection,
-        send_window: u64,
+        sending: Sending,
         now: Instant,
     ) -> Self {
         let is_paced = engine.congestion_state().metrics().pacing_rate.is_some();
@@ -97,7 +114,7 @@ impl Connection {
             ended: None,
             handshake: None,
             queued: 0,
-            send_window,
+            sending,
             pacer,
         }
     }
@@ -237,8 +254,8 @@ impl Connection {
         let in_flight = state.window().saturating_sub(free);
         // A stream that finds the send window full is told when there is room, and so are all that found it so: with
         // thousands of them that is dearer than to leave a little of it free.
-        let kept = in_flight.saturating_add(SEND_SLACK.min(self.send_window / 2));
-        let free = free.min(self.send_window.saturating_sub(kept));
+        let kept = in_flight.saturating_add(SEND_SLACK.min(self.sending.window / 2));
+        let free = free.min(self.sending.window.saturating_sub(kept));
         // With nothing queued there is always room for a little: what it becomes is acknowledged, and
         // that corrects an estimate that is too low.
         let least = if self.queued == 0 { 2 * u64::from(self.engine.current_mtu()) } else { 0 };
@@ -331,7 +348,9 @@ impl Connection {
         Stats {
             rtt: stats.path.rtt,
             min_rtt: stats.path.min_rtt,
+            congestion: self.sending.congestion,
             cwnd: stats.path.cwnd,
+            pacing_rate: self.engine.congestion_state().metrics().pacing_rate,
             sent_packets: stats.path.sent_packets,
             lost_packets: stats.path.lost_packets,
             lost_bytes: stats.path.lost_bytes,

@@ -25,6 +25,7 @@ use self::{
 };
 use crate::{
     ClientConfig, CloseReason, ConfigError, Connection, ConnectionKey, Counters, ServerConfig,
+    connection::Sending,
     place::{Owner, Place},
     timer::Timers,
     wire::{Datagram, Wire},
@@ -154,7 +155,7 @@ impl<A: Application> Endpoint<A> {
         engine_config.token_store(self.tokens.clone());
         let (handle, engine) = self.engine.connect(now, engine_config, remote, server_name)?;
         let deadline = now + config.transport.handshake_timeout;
-        Ok(self.open(handle, engine, config.transport.send_window, deadline, now))
+        Ok(self.open(handle, engine, Sending::of(&config.transport), deadline, now))
     }
 
     /// Server: what new connections get from now on; those that exist keep what they have.
@@ -410,12 +411,12 @@ impl<A: Application> Endpoint<A> {
         &mut self,
         handle: ConnectionHandle,
         engine: quinn_proto::Connection,
-        send_window: u64,
+        sending: Sending,
         handshake_deadline: Instant,
         now: Instant,
     ) -> ConnectionKey {
         let key = self.connections.next_key(handle);
-        let mut connection = Connection::new(key, engine, send_window, now);
+        let mut connection = Connection::new(key, engine, sending, now);
         connection.gather(now);
         let state = self.app.opened(&mut connection, now);
         self.admission.handshake_begun();

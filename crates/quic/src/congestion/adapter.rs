@@ -7,19 +7,16 @@ use quinn_proto::{
     congestion::{Controller as EngineController, ControllerFactory, ControllerMetrics},
 };
 
-use super::{Ack, Algorithm, Controller, initial_window};
+use super::{Ack, Congestion, Controller, NewPath};
 
 /// Makes a controller for each path.
-pub(super) struct Factory(pub(super) Algorithm);
+pub(super) struct Factory(pub(super) Congestion);
 
 impl ControllerFactory for Factory {
     // req: 9000-9.4-another-path
     fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn EngineController> {
-        Box::new(Adapter {
-            inner: self.0.build(now, mtu),
-            in_flight: 0,
-            initial: initial_window(mtu),
-        })
+        let (inner, initial) = self.0.build(NewPath::new(now, mtu));
+        Box::new(Adapter { inner, in_flight: 0, initial })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Ack, Controller, hystart::HyStart, initial_window, minimum_window};
+use super::{Ack, Controller, NewPath, hystart::HyStart, minimum_window};
 
 /// Grows with the cube of the time since the last loss, so that long fat paths fill soon.
 ///
@@ -42,10 +42,11 @@ struct Epoch {
 
 impl Cubic {
     /// The controller of a new path.
-    pub fn new(_now: Instant, mtu: u16) -> Self {
+    pub fn new(path: &NewPath) -> Self {
+        let NewPath { mtu, window, .. } = *path;
         Self {
             mtu,
-            window: initial_window(mtu),
+            window,
             ssthresh: u64::MAX,
             slow_start: HyStart::new(),
             w_max: 0.0,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Ack, Controller, initial_window, minimum_window};
+use super::{Ack, Controller, NewPath, minimum_window};
 
 /// Slow start to the first loss, then one datagram more for each window acknowledged.
 #[derive(Clone, Debug)]
@@ -18,8 +18,9 @@ pub struct Reno {
 
 impl Reno {
     /// The controller of a new path.
-    pub fn new(_now: Instant, mtu: u16) -> Self {
-        Self { mtu, window: initial_window(mtu), ssthresh: u64::MAX, acked: 0, recovery: None }
+    pub fn new(path: &NewPath) -> Self {
+        let NewPath { mtu, window, .. } = *path;
+        Self { mtu, window, ssthresh: u64::MAX, acked: 0, recovery: None }
     }
 
     fn reduce(&mut self, now: Instant, sent: Instant) {
@@ -89,7 +90,7 @@ impl Controller for Reno {
 mod tests {
     use std::time::Duration;
 
-    use super::*;
+    use super::{super::initial_window, *};
 
     const MTU: u16 = 1200;
     const RTT: Duration = Duration::from_millis(100);
@@ -102,7 +103,7 @@ mod tests {
     // req: 9002-7.3.1-slow-start
     fn slow_start_doubles_the_window_in_a_round() {
         let start = Instant::now();
-        let mut reno = Reno::new(start, MTU);
+        let mut reno = Reno::new(&NewPath::new(start, MTU));
         let window = reno.window();
         reno.on_ack(&ack(start + RTT, start, window));
         assert_eq!(reno.window(), 2 * window);
@@ -112,7 +113,7 @@ mod tests {
     // req: 9002-7.3.3-avoidance
     fn avoidance_adds_one_datagram_for_a_whole_window_and_none_before() {
         let start = Instant::now();
-        let mut reno = Reno::new(start, MTU);
+        let mut reno = Reno::new(&NewPath::new(start, MTU));
         reno.on_loss(start + RTT, start, 1200, false);
         let (window, later) = (reno.window(), start + RTT * 2);
         reno.on_ack(&ack(later + RTT, later, window - 1));
@@ -125,7 +126,7 @@ mod tests {
     // req: 9002-7.3.2-one-reduction
     fn losses_of_one_flight_halve_the_window_once() {
         let start = Instant::now();
-        let mut reno = Reno::new(start, MTU);
+        let mut reno = Reno::new(&NewPath::new(start, MTU));
         let window = reno.window();
         reno.on_loss(start + RTT, start, 1200, false);
         reno.on_loss(start + RTT * 2, start + RTT, 1200, false);
@@ -139,7 +140,7 @@ mod tests {
     // req: 9002-7.2-minimum-window
     fn persistent_congestion_leaves_two_datagrams() {
         let start = Instant::now();
-        let mut reno = Reno::new(start, MTU);
+        let mut reno = Reno::new(&NewPath::new(start, MTU));
         reno.on_loss(start + RTT, start, 1200, true);
         assert_eq!(reno.window(), 2 * u64::from(MTU));
     }
@@ -157,7 +158,7 @@ mod tests {
     // req: 9002-7.8-underutilised
     fn the_window_does_not_grow_when_the_application_was_the_limit() {
         let start = Instant::now();
-        let mut reno = Reno::new(start, MTU);
+        let mut reno = Reno::new(&NewPath::new(start, MTU));
         let window = reno.window();
         reno.on_ack(&Ack { app_limited: true, ..ack(start + RTT, start, window) });
         assert_eq!(reno.window(), window);

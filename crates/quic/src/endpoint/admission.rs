@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use quinn_proto::Incoming;
 
 use super::{Admit, Application, Endpoint};
-use crate::{Config, Retry, wire::Wire};
+use crate::{Config, Retry, connection::Sending, wire::Wire};
 
 /// The policy, and the figures that it looks at.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(super) struct Admission {
     max_connections: usize,
     retry: Retry,
     handshake_timeout: Duration,
-    send_window: u64,
+    sending: Sending,
     is_refusing: bool,
     handshakes: usize,
 }
@@ -30,7 +30,7 @@ impl Admission {
         self.max_connections = config.max_connections;
         self.retry = config.retry;
         self.handshake_timeout = config.handshake_timeout;
-        self.send_window = config.send_window;
+        self.sending = Sending::of(config);
     }
 
     pub(super) fn refuse_new(&mut self) {
@@ -67,10 +67,10 @@ impl Admission {
 
 impl Default for Admission {
     fn default() -> Self {
-        let Config { max_connections, retry, handshake_timeout, send_window, .. } =
-            Config::default();
-        let (is_refusing, handshakes) = (false, 0);
-        Self { max_connections, retry, handshake_timeout, send_window, is_refusing, handshakes }
+        let config = Config::default();
+        let (sending, is_refusing, handshakes) = (Sending::of(&config), false, 0);
+        let Config { max_connections, retry, handshake_timeout, .. } = config;
+        Self { max_connections, retry, handshake_timeout, sending, is_refusing, handshakes }
     }
 }
 
@@ -103,7 +103,7 @@ impl<A: Application> Endpoint<A> {
         let deadline = now + self.admission.handshake_timeout;
         match self.engine.accept(incoming, now, &mut self.reply, None) {
             Ok((handle, connection)) => {
-                self.open(handle, connection, self.admission.send_window, deadline, now);
+                self.open(handle, connection, self.admission.sending, deadline, now);
             }
             Err(error) => {
                 if let Some(response) = error.response {

@@ -1,6 +1,7 @@
 //! The driver as its users see it: on real sockets of the loopback, and on the simulated network.
 
 #[cfg(test)]
+mod bbr;
 mod client;
 #[cfg(test)]
 mod loopback;

@@ -121,7 +121,7 @@ proptest! {
             // A client that only waits for an answer does not notice that its NAT forgot it; what it
             // says next tells the server.
             keep_alive: Some(Duration::from_secs(1)),
-            congestion: if is_reno { Algorithm::Reno } else { Algorithm::Cubic },
+            congestion: if is_reno { Algorithm::Reno } else { Algorithm::Cubic }.into(),
             retry: if always_retry { Retry::Always } else { Retry::Never },
             max_bidi_streams: bidi_streams,
             ..Config::default()

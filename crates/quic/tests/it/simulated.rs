@@ -79,7 +79,7 @@ fn a_megabyte_is_echoed_whatever_the_loss() {
 #[test]
 fn a_megabyte_is_echoed_with_datagrams_reordered_and_doubled() {
     for congestion in [Algorithm::Cubic, Algorithm::Reno, Algorithm::Bbr] {
-        let transport = Config { congestion, ..Config::default() };
+        let transport = Config { congestion: congestion.clone().into(), ..Config::default() };
         let mut network = Setup { transport, ..Setup::default() }.build();
         network.up = Link { jitter: 3 * MS, duplicate: 0.1, ..Link::default() };
         network.down = network.up;
@@ -91,7 +91,7 @@ fn a_megabyte_is_echoed_with_datagrams_reordered_and_doubled() {
 #[test]
 fn a_narrow_link_is_filled_and_its_queue_does_not_collapse() {
     for congestion in [Algorithm::Cubic, Algorithm::Reno, Algorithm::Bbr] {
-        let transport = Config { congestion, ..Config::default() };
+        let transport = Config { congestion: congestion.clone().into(), ..Config::default() };
         let requests = vec![payload(1, 2 * MEGABYTE)];
         let mut network = Setup { transport, requests, ..Setup::default() }.build();
         network.up = Link { rate: Some(1_000_000), queue: 40_000, ..Link::default() };
@@ -102,8 +102,8 @@ fn a_narrow_link_is_filled_and_its_queue_does_not_collapse() {
 }
 
 /// How long ten megabytes take up a link of 100 Mbit/s and 50 ms, by controller and loss.
-fn ten_megabytes(congestion: Algorithm, loss: f64, queue: u64) -> Duration {
-    let transport = Config { congestion, ..Config::default() };
+fn ten_megabytes(congestion: &Algorithm, loss: f64, queue: u64) -> Duration {
+    let transport = Config { congestion: congestion.clone().into(), ..Config::default() };
     let requests = vec![payload(1, 10 * MEGABYTE)];
     let mut network = Setup { seed: 5, transport, requests, ..Setup::default() }.build();
     network.up = Link { rate: Some(12_500_000), delay: 25 * MS, loss, queue, ..Link::default() };
@@ -114,7 +114,7 @@ fn ten_megabytes(congestion: Algorithm, loss: f64, queue: u64) -> Duration {
 
 #[test]
 fn bbr_fills_a_link_that_loses_at_random_where_cubic_cannot() {
-    let take = |congestion, loss| ten_megabytes(congestion, loss, 625_000);
+    let take = |congestion, loss| ten_megabytes(&congestion, loss, 625_000);
     let [cubic, lossy_cubic] = [0.0, 0.01].map(|loss| take(Algorithm::Cubic, loss));
     let [clean, lossy, very_lossy] = [0.0, 0.01, 0.05].map(|loss| take(Algorithm::Bbr, loss));
     assert!(clean < cubic * 5 / 4, "{clean:?} without loss, cubic {cubic:?}");
@@ -126,7 +126,7 @@ fn bbr_fills_a_link_that_loses_at_random_where_cubic_cannot() {
 #[test]
 fn bbr_leaves_a_deep_queue_empty_where_cubic_fills_it() {
     let [cubic, bbr] = [Algorithm::Cubic, Algorithm::Bbr].map(|congestion| {
-        let transport = Config { congestion, ..Config::default() };
+        let transport = Config { congestion: congestion.clone().into(), ..Config::default() };
         let requests = vec![payload(1, 10 * MEGABYTE)];
         let mut network = Setup { transport, requests, ..Setup::default() }.build();
         network.up = Link { rate: Some(5_000_000), queue: 5_000_000, ..Link::default() };

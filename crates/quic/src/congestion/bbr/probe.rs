@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    BETA, Bbr, Bounds, Losses, Phase,
+    BETA, Bbr, Phase,
+    model::{Bounds, Losses},
     sample::{LostFlight, Rate},
 };
 

@@ -13,7 +13,7 @@ struct Path {
 impl Path {
     fn new() -> Self {
         let now = Instant::now();
-        Self { cubic: Cubic::new(now, MTU), now, packet: 0 }
+        Self { cubic: Cubic::new(&NewPath::new(now, MTU)), now, packet: 0 }
     }
 
     fn round(&mut self) {
