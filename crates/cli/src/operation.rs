@@ -281,6 +281,11 @@ impl Operation {
         lock(&self.state).log.dropped()
     }
 
+    /// What HTTPS is served with now.
+    pub(crate) fn config(&self) -> Option<Arc<server::Config>> {
+        self.sites.first().map(|(_, control)| control.config())
+    }
+
     /// What is going on in all workers of HTTPS.
     pub(crate) fn inspect(&self, limit: usize) -> Inspection {
         self.sites.first().map(|(_, control)| control.inspect(limit)).unwrap_or_default()

@@ -55,7 +55,7 @@ pub use self::problem::{Mistake, Place, Problems, Sources};
 pub use self::proxy::{
     Backends, CertificateName, Proxy, Pseudonym, Reaching, ToldHost, UpstreamTimeouts, UpstreamTls,
 };
-pub use self::quic::{Congestion, Quic, Retry};
+pub use self::quic::{Congestion, Quic, QuicListener, Retry};
 pub use self::server::{AltSvc, Limits, Timeouts};
 pub use self::setting::{At, FilePath, Named, Setting, Several, Switch};
 use self::setting::{json, section};

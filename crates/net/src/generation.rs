@@ -10,6 +10,7 @@
 
 use std::{
     fmt,
+    net::SocketAddr,
     sync::{
         Arc,
         mpsc::{self, RecvTimeoutError, SyncSender},
@@ -29,7 +30,7 @@ pub(crate) struct Generation {
     tls: Option<ServerTls>,
     /// For connections over TCP that are accepted from now on.
     pub(crate) tcp: Option<Arc<rustls::ServerConfig>>,
-    /// For connections over QUIC that begin from now on.
+    /// For connections over QUIC that begin from now on, but for what one listen address has of its own.
     pub(crate) quic: Option<ServerConfig>,
     /// Hears from each worker that goes by it.
     applied: Option<SyncSender<()>>,
@@ -84,6 +85,13 @@ impl Generation {
         Ok(Self::new(tls, config)?)
     }
 
+    /// For connections over QUIC to this address.
+    pub(crate) fn quic_at(&self, address: SocketAddr) -> Option<ServerConfig> {
+        let mut server = self.quic.clone()?;
+        server.transport.congestion = self.config.congestion(address).clone();
+        Some(server)
+    }
+
     /// Tells that a worker goes by it.
     pub(crate) fn is_applied(&self) {
         if let Some(applied) = &self.applied {
@@ -103,6 +111,11 @@ fn quic_config(tls: Arc<rustls::ServerConfig>, config: &Config) -> ServerConfig 
 pub(crate) type Generations = watch::Sender<Generation>;
 
 impl Control {
+    /// What it serves with now.
+    pub fn config(&self) -> Arc<Config> {
+        self.generations.borrow().config.clone()
+    }
+
     /// Serves with other certificates, limits and time-outs from now on, and with what the service's maker makes now. All
     /// or nothing: after an error everything is as it was.
     ///

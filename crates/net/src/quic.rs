@@ -1,3 +1,6 @@
 //! What a user of this crate chooses of QUIC.
 
-pub use sterna_quic::{Config, Counters, Retry, congestion::Algorithm};
+pub use sterna_quic::{
+    Config, Counters, Retry,
+    congestion::{Algorithm, Congestion},
+};

@@ -176,7 +176,7 @@ async fn serve_quic<S: HttpService>(
     let worker = dispatch.worker;
     let draining = Draining::default();
     let app = H3Application::new(dispatch, address, draining.clone());
-    let server = generations.borrow_and_update().quic.clone();
+    let server = generations.borrow_and_update().quic_at(address);
     let mut driver = match member.start(server, app) {
         Ok(driver) => driver,
         Err(error) => {
@@ -194,8 +194,9 @@ async fn serve_quic<S: HttpService>(
                 continue;
             }
         }
-        if let Some(server) = &generations.borrow_and_update().quic
-            && let Err(error) = driver.endpoint().set_server(server)
+        let server = generations.borrow_and_update().quic_at(address);
+        if let Some(server) = server
+            && let Err(error) = driver.endpoint().set_server(&server)
         {
             // It was built by the same rules as the one before.
             tracing::error!(%error, %address, "HTTP/3 goes on with what it had");

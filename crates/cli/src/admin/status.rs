@@ -36,6 +36,7 @@ pub(super) fn status(operation: &Operation) -> Json {
         "started": seconds(operation.started),
         "serves": operation.what,
         "addresses": operation.facts.addresses,
+        "congestion": congestion(operation),
         "plain_addresses": operation.facts.plain,
         "workers": operation.workers(),
         "draining": operation.is_draining(),
@@ -57,6 +58,20 @@ pub(super) fn status(operation: &Operation) -> Json {
             "names": certificate.names, "not_after": certificate.not_after,
         })).collect::<Vec<_>>(),
     })
+}
+
+/// How connections over QUIC are kept from congestion, address by address.
+fn congestion(operation: &Operation) -> Vec<Json> {
+    let Some(config) = operation.config().filter(|config| config.http3) else { return Vec::new() };
+    let of = |address: &std::net::SocketAddr| {
+        let congestion = config.congestion(*address);
+        json!({
+            "address": address,
+            "algorithm": congestion.algorithm.name(),
+            "initial_window_bytes": congestion.initial_window,
+        })
+    };
+    operation.facts.addresses.iter().map(of).collect()
 }
 
 pub(super) struct Certificate {

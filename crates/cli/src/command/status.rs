@@ -64,6 +64,9 @@ fn text(status: &Json, now: f64) -> String {
     if let Some(error) = status["config"]["last"]["error"].as_str() {
         lines.push(format!("                the last one failed: {}", error.replace('\n', " ")));
     }
+    if let Some(congestion) = congestion(&status["congestion"]) {
+        lines.push(format!("  congestion    {congestion}"));
+    }
     lines.push(format!(
         "  requests      {} HTTP/1.1, {} HTTP/2, {} HTTP/3; {} under way",
         count("http1_requests"),
@@ -96,6 +99,26 @@ fn text(status: &Json, now: f64) -> String {
     lines.join("\n")
 }
 
+/// One word when it is the same at every address.
+fn congestion(listeners: &Json) -> Option<String> {
+    let of = |listener: &Json| {
+        let algorithm = listener["algorithm"].as_str().unwrap_or_default();
+        match listener["initial_window_bytes"].as_u64() {
+            Some(window) => format!("{algorithm} from {window} bytes"),
+            None => algorithm.to_owned(),
+        }
+    };
+    let listeners = listeners.as_array()?;
+    let first = of(listeners.first()?);
+    if listeners.iter().all(|listener| of(listener) == first) {
+        return Some(first);
+    }
+    let each = listeners.iter().map(|listener| {
+        format!("{} on {}", of(listener), listener["address"].as_str().unwrap_or_default())
+    });
+    Some(each.collect::<Vec<_>>().join(", "))
+}
+
 fn list(value: &Json) -> String {
     let items = value.as_array().into_iter().flatten().filter_map(Json::as_str);
     items.collect::<Vec<_>>().join(", ")
@@ -117,6 +140,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn congestion_control_is_one_word_unless_addresses_differ() {
+        let at = |address: &str, algorithm: &str, window: Option<u64>| serde_json::json!({ "address": address, "algorithm": algorithm, "initial_window_bytes": window });
+        let table = [
+            (vec![], None),
+            (vec![at("[::1]:1", "bbr", None), at("127.0.0.1:1", "bbr", None)], Some("bbr")),
+            (
+                vec![at("[::1]:1", "bbr", None), at("127.0.0.1:1", "cubic", Some(32_768))],
+                Some("bbr on [::1]:1, cubic from 32768 bytes on 127.0.0.1:1"),
+            ),
+        ];
+        for (listeners, told) in table {
+            assert_eq!(congestion(&listeners.into()).as_deref(), told);
+        }
+    }
 
     #[test]
     fn a_span_has_the_unit_that_a_person_would_take() {

@@ -209,6 +209,7 @@ fn quic(quic: &Quic) -> Value {
             "max": nanos(quic.rtt_max),
             "least_sample": nanos(quic.rtt_least),
         },
+        "congestion": quic.congestion,
         "cwnd_bytes": {
             "min": quic.cwnd_min,
             "mean": quic.cwnd_sum / quic.connections,

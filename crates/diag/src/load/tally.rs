@@ -86,6 +86,8 @@ pub struct Kind {
 pub struct Quic {
     /// Connections.
     pub connections: u64,
+    /// Our congestion controller.
+    pub congestion: &'static str,
     /// Smoothed round-trip times, added up.
     pub rtt_sum: Duration,
     /// The shortest smoothed one.
@@ -206,6 +208,7 @@ impl Quic {
     pub(super) fn add(&mut self, stats: &sterna_quic::Stats) {
         self.merge(&Self {
             connections: 1,
+            congestion: stats.congestion,
             rtt_sum: stats.rtt,
             rtt_min: stats.rtt,
             rtt_max: stats.rtt,
@@ -231,6 +234,9 @@ impl Quic {
                 if is_first { other.rtt_least } else { self.rtt_least.min(other.rtt_least) };
             self.cwnd_min =
                 if is_first { other.cwnd_min } else { self.cwnd_min.min(other.cwnd_min) };
+        }
+        if self.connections == 0 {
+            self.congestion = other.congestion;
         }
         self.connections += other.connections;
         self.rtt_sum += other.rtt_sum;

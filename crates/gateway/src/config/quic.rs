@@ -1,11 +1,13 @@
 //! What the file says about QUIC.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use sterna_net::quic;
 
+use super::listen::Listen;
 use super::problem::Problems;
-use super::setting::{choice, section};
+use super::setting::{At, Named, choice, section};
 use super::units::{ByteSize, Span};
 
 section! {
@@ -25,6 +27,9 @@ section! {
         pub keep_alive: Option<Span>,
         /// The congestion controller.
         pub congestion: Congestion = Congestion::Cubic,
+        /// What may be in flight on a new path, from `2400B` to `1MiB`. Without it ten datagrams, 14,720 bytes at most (RFC
+        /// 9002 §7.2). Until a client's address is proven, three times what came from it is the limit as well.
+        pub initial_window: Option<ByteSize>,
         /// Finds out how large a packet the path carries.
         pub mtu_discovery: bool = true,
         /// Clients may move to another address of theirs in the middle of a connection. `false` asks them not to; whoever does
@@ -42,6 +47,18 @@ section! {
         /// The kernel hands each datagram to the worker whose connection it is, by its connection ID (BPF). Without it, and
         /// where the kernel cannot, a datagram of a client that has moved may cost one worker the way to another.
         pub steering: bool = true,
+        /// What one place of `listen` has of its own, by the name that it has there.
+        pub listener: Named<QuicListener>,
+    }
+}
+
+section! {
+    /// HTTP/3 at one place of `listen`: `[quic.listener.":443"]`. What is not written is as in `[quic]`.
+    pub struct QuicListener {
+        /// The congestion controller there.
+        pub congestion: Option<Congestion>,
+        /// What may be in flight on a new path there.
+        pub initial_window: Option<ByteSize>,
     }
 }
 
@@ -73,7 +90,7 @@ choice! {
 }
 
 impl Quic {
-    pub(super) fn check(&self, problems: &mut Problems) {
+    pub(super) fn check(&self, listen: &[Listen], problems: &mut Problems) {
         if self.stream_window > self.connection_window {
             problems.contradiction(
                 self.at.key("stream_window"),
@@ -90,6 +107,17 @@ impl Quic {
                 "`retry_above` has no effect",
                 "it belongs to `retry = \"auto\"`: leave one of the two out",
             );
+        }
+        check_window(self.initial_window, &self.at, problems);
+        for (place, name, listener) in self.listener.with_places() {
+            check_window(listener.initial_window, &listener.at, problems);
+            if !name.parse().is_ok_and(|name| listen.contains(&name)) {
+                problems.contradiction(
+                    place,
+                    &format!("`{name}` is none of the places in `listen`"),
+                    "write the place as `listen` has it",
+                );
+            }
         }
     }
 
@@ -123,11 +151,7 @@ impl Quic {
         *max_bidi_streams = self.streams.into();
         *idle_timeout = self.idle_timeout.0;
         *keep_alive = self.keep_alive.map(|span| span.0).filter(|span| *span > Duration::ZERO);
-        *congestion = match self.congestion {
-            Congestion::Cubic => quic::Algorithm::Cubic,
-            Congestion::Reno => quic::Algorithm::Reno,
-            Congestion::Bbr => quic::Algorithm::Bbr,
-        };
+        *congestion = self.congestion();
         *mtu_discovery = self.mtu_discovery;
         *migration = self.migration;
         *max_connections = usize::try_from(self.max_connections).unwrap_or(usize::MAX);
@@ -140,16 +164,109 @@ impl Quic {
         };
         transport
     }
+
+    fn congestion(&self) -> quic::Congestion {
+        let initial_window = self.initial_window.map(|size| size.0);
+        quic::Congestion { algorithm: self.congestion.algorithm(), initial_window }
+    }
+
+    /// What addresses have of their own. A name that cannot be resolved has none: it cannot be listened on either.
+    pub(super) fn congestion_at(&self) -> Vec<(SocketAddr, quic::Congestion)> {
+        let mut all = Vec::new();
+        for (name, listener) in self.listener.iter() {
+            let addresses = name.parse::<Listen>().ok().and_then(|place| place.resolve().ok());
+            let general = self.congestion();
+            let window = listener.initial_window.map(|size| size.0);
+            let congestion = quic::Congestion {
+                algorithm: listener.congestion.map_or(general.algorithm, Congestion::algorithm),
+                initial_window: window.or(general.initial_window),
+            };
+            let addresses = addresses.into_iter().flatten();
+            all.extend(addresses.map(|address| (address, congestion.clone())));
+        }
+        all
+    }
 }
+
+impl Congestion {
+    fn algorithm(self) -> quic::Algorithm {
+        match self {
+            Self::Cubic => quic::Algorithm::Cubic,
+            Self::Reno => quic::Algorithm::Reno,
+            Self::Bbr => quic::Algorithm::Bbr,
+        }
+    }
+}
+
+fn check_window(window: Option<ByteSize>, at: &At, problems: &mut Problems) {
+    if window.is_some_and(|size| !(LEAST_WINDOW..=LARGEST_WINDOW).contains(&size.0)) {
+        problems.contradiction(
+            at.key("initial_window"),
+            "a path cannot begin with such a window",
+            "write a size from `2400B` to `1MiB`",
+        );
+    }
+}
+
+/// Two datagrams of the smallest size (RFC 9002 §7.2), and some hundred of the usual one, which leave before anything is known of
+/// the path.
+const LEAST_WINDOW: u64 = 2400;
+const LARGEST_WINDOW: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::setting::Setting;
+    use crate::config::{Environment, Loaded};
 
     #[test]
     fn what_is_not_written_is_the_transport_s_own_default() {
         let quic = Quic::missing().expect("every key has a default");
         assert_eq!(format!("{:?}", quic.transport()), format!("{:?}", quic::Config::default()));
+    }
+
+    fn mistakes(quic: &str) -> String {
+        let text =
+            format!("listen = ['127.0.0.1:1', ':2']\n[[site]]\nrespond = ''\n[quic]\n{quic}");
+        let loaded = Loaded::of_text("sterna.toml", &text, &Environment::empty());
+        loaded.model().err().map(|problems| problems.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_listener_has_the_name_that_listen_gives_it() {
+        assert_eq!(mistakes("listener.':2'.congestion = 'bbr'"), "");
+        for name in [":3", "127.0.0.1", "nonsense"] {
+            let told = mistakes(&format!("listener.'{name}'.congestion = 'bbr'"));
+            assert!(told.contains(&format!("`{name}` is none of the places")), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_window_that_no_path_can_begin_with_is_refused_in_both_places() {
+        for (size, is_good) in
+            [("2399B", false), ("2400B", true), ("1MiB", true), ("1048577B", false)]
+        {
+            for at in ["initial_window", "listener.':2'.initial_window"] {
+                let told = mistakes(&format!("{at} = '{size}'"));
+                assert_eq!(told.is_empty(), is_good, "{at} = {size}: {told}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_listener_has_what_is_general_where_it_says_nothing() {
+        let text = "listen = ['127.0.0.1:1', '[::1]:2']\n[[site]]\nrespond = ''\n\
+            [quic]\ncongestion = 'reno'\ninitial_window = '20KiB'\n\
+            [quic.listener.'127.0.0.1:1']\ncongestion = 'bbr'\n\
+            [quic.listener.'[::1]:2']\ninitial_window = '40KiB'";
+        let loaded = Loaded::of_text("sterna.toml", text, &Environment::empty());
+        let server = loaded.model().expect("a configuration").server();
+        let at = |address: &str| {
+            let congestion = server.congestion(address.parse().expect("an address"));
+            (congestion.algorithm.name(), congestion.initial_window)
+        };
+        assert_eq!(at("127.0.0.1:1"), ("bbr", Some(20 << 10)));
+        assert_eq!(at("[::1]:2"), ("reno", Some(40 << 10)));
+        assert_eq!(at("127.0.0.1:2"), ("reno", Some(20 << 10)));
     }
 }

@@ -148,7 +148,7 @@ impl Model {
     pub(super) fn check_server(&self, problems: &mut Problems) {
         self.limits.check(self.quic.streams, problems);
         self.timeouts.check(problems);
-        self.quic.check(problems);
+        self.quic.check(&self.listen, problems);
         if !self.http3 && Some(&self.alt_svc) != AltSvc::missing().as_ref() && self.alt_svc.enabled
         {
             problems.contradiction(
@@ -189,6 +189,7 @@ impl Model {
             udp_buffer,
             steering,
             quic,
+            congestion_at,
             // Choices of the protocol's implementation, for experiments.
             h3: _,
         } = &mut config;
@@ -223,6 +224,7 @@ impl Model {
         *max_lag = self.limits.max_lag.map(|lag| lag.0);
         *udp_buffer = self.quic.udp_buffer.as_len();
         *steering = self.quic.steering;
+        *congestion_at = self.quic.congestion_at();
         *quic = self.quic.transport();
         quic.max_bidi_streams = quic.max_bidi_streams.min(of_address.into());
         config

@@ -53,12 +53,22 @@ fn what_is_written_arrives_at_the_endpoint() {
             port: Some(443),
         }),
         quic: sterna_net::quic::Config {
-            congestion: sterna_net::quic::Algorithm::Reno,
+            congestion: sterna_net::quic::Congestion {
+                algorithm: sterna_net::quic::Algorithm::Reno,
+                initial_window: Some(32 << 10),
+            },
             retry: sterna_net::quic::Retry::Always,
             migration: false,
             keep_alive: Some(std::time::Duration::from_secs(15)),
             ..Default::default()
         },
+        congestion_at: vec![(
+            "[::1]:1".parse().expect("an address"),
+            sterna_net::quic::Congestion {
+                algorithm: sterna_net::quic::Algorithm::Bbr,
+                initial_window: Some(32 << 10),
+            },
+        )],
         ..Default::default()
     };
     assert_eq!(format!("{server:?}"), format!("{expected:?}"));
@@ -604,9 +614,11 @@ handshake = "5s"
 [quic]
 keep_alive = "15s"
 congestion = "reno"
+initial_window = "32KiB"
 retry = "always"
 migration = false
 steering = false
+listener = { "[::1]:1" = { congestion = "bbr" } }
 
 [defaults]
 tls = { cert = "site.pem", key = "site.key" }

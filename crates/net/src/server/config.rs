@@ -5,6 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use super::AltSvc;
 use crate::Network;
 use crate::limit::{MinRate, Quota};
+use crate::quic::Congestion;
 
 /// Limits, time-outs and choices of a server. Every default is safe on the open internet.
 #[derive(Clone, Debug)]
@@ -71,6 +72,9 @@ pub struct Config {
     pub steering: bool,
     /// QUIC: windows, streams, idle time-out, congestion control.
     pub quic: sterna_quic::Config,
+    /// What a listen address has instead of `quic.congestion`; port 0 stands for every port of its address. The first that
+    /// matches counts. Default: none.
+    pub congestion_at: Vec<(SocketAddr, Congestion)>,
     /// HTTP/3: QPACK and extensions. `max_field_section_size` is set from `max_header_size`.
     pub h3: sterna_h3::Config,
 }
@@ -103,12 +107,22 @@ impl Default for Config {
             udp_buffer: 4 << 20,
             steering: true,
             quic: sterna_quic::Config::default(),
+            congestion_at: Vec::new(),
             h3: sterna_h3::Config::default(),
         }
     }
 }
 
 impl Config {
+    /// What connections over QUIC to this listen address have.
+    pub fn congestion(&self, address: SocketAddr) -> &Congestion {
+        let is_of = |at: &SocketAddr| {
+            at.ip() == address.ip() && (at.port() == 0 || at.port() == address.port())
+        };
+        let own = self.congestion_at.iter().find(|(at, _)| is_of(at));
+        own.map_or(&self.quic.congestion, |(_, congestion)| congestion)
+    }
+
     /// Whether a peer has to say by the PROXY protocol whose connection it is.
     pub(crate) fn speaks_for_others(&self, peer: SocketAddr) -> bool {
         let peer = peer.ip().to_canonical();

@@ -50,6 +50,7 @@ pub(super) fn object(args: &Args, story: &Story, error: Option<&GetError>) -> Va
         "race": race.iter().map(entry).collect::<Vec<_>>(),
         "quic": exchange.and_then(|exchange| exchange.quic.as_ref()).map(|quic| json!({
             "rtt_ns": nanos(quic.rtt), "min_rtt_ns": nanos(quic.min_rtt), "cwnd_bytes": quic.cwnd,
+            "congestion": quic.congestion, "pacing_bytes_per_second": quic.pacing_rate,
             "sent_packets": quic.sent_packets, "lost_packets": quic.lost_packets,
             "lost_bytes": quic.lost_bytes, "congestion_events": quic.congestion_events,
             "sent_bytes": quic.sent_bytes, "received_bytes": quic.received_bytes,

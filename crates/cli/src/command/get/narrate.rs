@@ -16,6 +16,9 @@ pub(super) fn exchange(ask: &Ask, method: &Method, exchange: Option<&Exchange>) 
     if let Some(exchange) = exchange {
         trace(&exchange.trace);
         say(&format!("* {}", choice(exchange)));
+        if let Some(quic) = &exchange.quic {
+            say(&format!("* congestion control of this side: {}", quic.congestion));
+        }
         if exchange.early_data != EarlyData::NotOffered {
             say(&format!("* early data was {}", early_data(exchange.early_data)));
         }

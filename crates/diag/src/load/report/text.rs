@@ -212,11 +212,12 @@ fn write_quic(out: &mut String, tally: &Tally) -> fmt::Result {
     let lost = 100.0 * quic.lost_packets as f64 / quic.sent_packets.max(1) as f64;
     writeln!(
         out,
-        "\nQUIC         round trip {} to {}, window {} to {}, {} packets sent, {} lost ({lost:.3} %)",
+        "\nQUIC         round trip {} to {}, window {} to {} ({}), {} packets sent, {} lost ({lost:.3} %)",
         Shown(quic.rtt_min),
         Shown(quic.rtt_max),
         Size(quic.cwnd_min as f64),
         Size(quic.cwnd_max as f64),
+        quic.congestion,
         Grouped(quic.sent_packets),
         Grouped(quic.lost_packets)
     )?;
