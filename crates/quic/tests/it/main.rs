@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod bbr;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod loopback;
