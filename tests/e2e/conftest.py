@@ -1,6 +1,6 @@
 """The world of the battery: a certificate, a site, and the servers that a test asks for.
 
-`STERNA_BIN` and `AXUM_BIN` name the binaries; `cargo xtask test` sets them. Everything lives on loopback, on free
+`STERNA_BIN`, `AXUM_BIN` and `STERNA_LINK` name the binaries; `cargo xtask test` sets them. Everything lives on loopback, on free
 ports, in temporary folders.
 """
 

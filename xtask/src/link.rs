@@ -14,17 +14,23 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     Err(format!("{link:?} does not run: {error}").into())
 }
 
-/// Who is not root becomes it in a user namespace, where the kernel lets them.
+/// The program that brings links up: the one that `STERNA_LINK` names, or the example of `sterna-diag`, which is built first. Who
+/// is not root becomes it in a user namespace, where the kernel lets them.
 fn command() -> Command {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut cargo = if crate::test::is_root() {
+    let built = std::env::var_os("STERNA_LINK");
+    let cargo = || std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let is_built = built.is_some();
+    let program = built.unwrap_or_else(cargo);
+    let mut command = if crate::test::is_root() {
         Command::new(program)
     } else {
         let mut unshare = Command::new("unshare");
         unshare.args(["--user", "--map-root-user"]).arg(program);
         unshare
     };
-    cargo.args(["run", "--quiet", "--release", "--package", "sterna-diag"]);
-    cargo.args(["--example", "link", "--"]);
-    cargo
+    if !is_built {
+        command.args(["run", "--quiet", "--release", "--package", "sterna-diag"]);
+        command.args(["--example", "link", "--"]);
+    }
+    command
 }

@@ -143,6 +143,7 @@ fn cargo_test(world: &mut World) -> Tally {
 fn build(world: &mut World) -> Tally {
     let mut tally = whole(world.cargo(&["build", "--package", "sterna"]));
     tally += whole(world.cargo(&["build", "--package", "sterna-net", "--example", "axum"]));
+    tally += whole(world.cargo(&["build", "--package", "sterna-diag", "--example", "link"]));
     tally
 }
 
@@ -161,6 +162,7 @@ fn e2e(world: &mut World) -> Tally {
             .current_dir(world.root.join("tests/e2e"))
             .env("STERNA_BIN", target.join("debug/sterna"))
             .env("AXUM_BIN", target.join("debug/examples/axum"))
+            .env("STERNA_LINK", target.join("debug/examples/link"))
             .env("STERNA_ARTEFACTS", target.join("e2e"));
         output::pytest(command, &results)
     };

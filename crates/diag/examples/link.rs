@@ -1,14 +1,13 @@
 //! Brings a link up, runs programs at its ends, and takes it down: `cargo xtask link`.
 
 use std::error::Error;
+use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal, kill};
-use nix::unistd::Pid;
 use sterna_diag::link::{Counters, Link, Loss, Settings, Share};
+use tokio::signal::unix::{self, SignalKind};
 
 const USAGE: &str = "\
 usage: cargo xtask link [OPTION…] [--server COMMAND] [-- COMMAND…]
@@ -22,6 +21,7 @@ Joins two network namespaces, `a` and `b`, by a link with a delay, a rate, a que
   --loss SHARE    what is lost by chance, each way, such as `1%`; nothing by default
   --burst N       loses so many packets in a row on average, and not each for itself
   --jitter TIME   each packet is later by up to this, and one may overtake another; none by default
+  --ready PORT    starts the command after `--` when the server takes TCP connections on this port
   --seed N        decides what chance does, 0 by default: the same seed does the same to the same packets
   --tcp NAME      TCP's congestion control at both ends, such as `cubic`; the machine's default otherwise
 
@@ -49,25 +49,65 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
         print!("{USAGE}");
         return Ok(ExitCode::SUCCESS);
     };
-    // Before any other thread starts, so that all inherit it: signals are then taken by `wait` alone.
-    let signals: SigSet = [Signal::SIGCHLD, Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
-    signals.thread_block()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(drive(&options))
+}
 
+async fn drive(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    // First of all: from here on no signal ends this process and leaves its children behind. They are handled, not blocked,
+    // for what is blocked would be blocked in every program that is started.
+    let mut signals = Signals::new()?;
     let link = Link::up(&options.settings)?;
     introduce(&link, &options.settings);
+    let outcome = run_programs(options, &link, &mut signals).await;
+    link.clear(PATIENCE)?;
+    account("a to b", link.a_to_b());
+    account("b to a", link.b_to_a());
+    outcome
+}
+
+/// Until the client ends, or the server before it, or somebody asks.
+async fn run_programs(
+    options: &Options,
+    link: &Link,
+    signals: &mut Signals,
+) -> Result<ExitCode, Box<dyn Error>> {
     let mut running = Running::default();
     if let Some(command) = &options.server {
-        running.server = Some(link.a().spawn(&mut shell(command, &link))?);
+        running.server = Some(link.a().spawn(&mut shell(command, link))?);
+    }
+    let until = Instant::now() + PATIENCE_WITH_SERVERS;
+    while options.ready.is_some_and(|port| !is_ready(link, port)) {
+        tokio::select! {
+            asked = signals.next() => {
+                if let Some(code) = running.over(asked)? {
+                    return Ok(code);
+                }
+            }
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        if Instant::now() > until {
+            return Err("the server does not take connections on the port of `--ready`".into());
+        }
     }
     if let Some((program, arguments)) = options.client.split_first() {
         let mut command = Command::new(program);
-        running.client = Some(link.b().spawn(describe(command.args(arguments), &link))?);
+        running.client = Some(link.b().spawn(describe(command.args(arguments), link))?);
     }
-    let code = running.wait(&signals)?;
-    drop(running);
-    account("a to b", link.a_to_b());
-    account("b to a", link.b_to_a());
-    Ok(code)
+    // First the children: one may have ended before.
+    let mut asked = None;
+    loop {
+        if let Some(code) = running.over(asked)? {
+            return Ok(code);
+        }
+        asked = signals.next().await;
+    }
+}
+
+fn is_ready(link: &Link, port: u16) -> bool {
+    let address = (link.a().address(), port).into();
+    let connected = link.b().enter(|| TcpStream::connect_timeout(&address, CONNECTING));
+    connected.is_ok_and(|connected| connected.is_ok())
 }
 
 fn shell(line: &str, link: &Link) -> Command {
@@ -102,7 +142,36 @@ fn account(direction: &str, counters: Counters) {
     eprintln!("link: {direction}: {accepted} packets, {dropped} dropped by the queue, {lost} lost");
 }
 
-/// Programs that end with this one.
+/// What this process is told from outside.
+struct Signals {
+    child: unix::Signal,
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+    hang_up: unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            child: unix::signal(SignalKind::child())?,
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            terminate: unix::signal(SignalKind::terminate())?,
+            hang_up: unix::signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next one: a child has ended (`None`), or this signal asks for the end.
+    async fn next(&mut self) -> Option<SignalKind> {
+        tokio::select! {
+            _ = self.child.recv() => None,
+            _ = self.interrupt.recv() => Some(SignalKind::interrupt()),
+            _ = self.terminate.recv() => Some(SignalKind::terminate()),
+            _ = self.hang_up.recv() => Some(SignalKind::hangup()),
+        }
+    }
+}
+
+/// The programs at the ends.
 #[derive(Default)]
 struct Running {
     server: Option<Child>,
@@ -110,30 +179,16 @@ struct Running {
 }
 
 impl Running {
-    /// Until the client ends, or the server before it, or somebody asks.
-    fn wait(&mut self, signals: &SigSet) -> Result<ExitCode, Box<dyn Error>> {
-        loop {
-            // First the children: one signal may stand for several of them, and one may have ended before.
-            if let Some(status) = ended(&mut self.client)? {
-                return Ok(exit_code(status));
-            }
-            if let Some(status) = ended(&mut self.server)? {
-                return Err(format!("the server ended: {status}").into());
-            }
-            match signals.wait() {
-                Ok(Signal::SIGCHLD) | Err(Errno::EINTR) => {}
-                Ok(signal) => return Ok(ExitCode::from(128 + signal as u8)),
-                Err(error) => return Err(error.into()),
-            }
+    /// The exit code, when it is over: one signal may stand for several children.
+    fn over(&mut self, asked: Option<SignalKind>) -> Result<Option<ExitCode>, Box<dyn Error>> {
+        if let Some(status) = ended(&mut self.client)? {
+            return Ok(Some(exit_code(status)));
         }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        for child in [&mut self.client, &mut self.server].into_iter().flatten() {
-            end(child);
+        if let Some(status) = ended(&mut self.server)? {
+            return Err(format!("the server ended: {status}").into());
         }
+        let code = |asked: SignalKind| u8::try_from(128 + asked.as_raw_value()).unwrap_or(1);
+        Ok(asked.map(|asked| ExitCode::from(code(asked))))
     }
 }
 
@@ -146,26 +201,18 @@ fn exit_code(status: ExitStatus) -> ExitCode {
     ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
-/// Asks, waits a while, and insists.
-fn end(child: &mut Child) {
-    let deadline = Instant::now() + PATIENCE;
-    let asked = i32::try_from(child.id()).map(|id| kill(Pid::from_raw(id), Signal::SIGTERM));
-    while asked == Ok(Ok(())) && Instant::now() < deadline {
-        match child.try_wait() {
-            Ok(None) => std::thread::sleep(Duration::from_millis(10)),
-            _ => return,
-        }
-    }
-    // Both fail only when it has ended by itself.
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
+/// How long a program may take to end when it is asked.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a server may take to start, how often it is tried, and how long one try may take.
+const PATIENCE_WITH_SERVERS: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(20);
+const CONNECTING: Duration = Duration::from_secs(2);
 
 struct Options {
     settings: Settings,
     server: Option<String>,
+    ready: Option<u16>,
     client: Vec<String>,
 }
 
@@ -174,7 +221,7 @@ impl Options {
     fn parse(arguments: &[String]) -> Result<Option<Self>, Box<dyn Error>> {
         let mut round_trip = Duration::from_millis(50);
         let mut rate = "100mbit".parse()?;
-        let (mut queue, mut tcp_congestion, mut server) = (None, None, None);
+        let (mut queue, mut tcp_congestion, mut server, mut ready) = (None, None, None, None);
         let (mut share, mut burst) = (Share::NONE, None);
         let (mut jitter, mut seed) = (Duration::ZERO, 0);
         let mut arguments = arguments.iter();
@@ -193,6 +240,9 @@ impl Options {
                 "--jitter" => jitter = duration(value()?)?,
                 "--seed" => seed = value()?.parse().map_err(|_| "`--seed` takes a number")?,
                 "--tcp" => tcp_congestion = Some(value()?.clone()),
+                "--ready" => {
+                    ready = Some(value()?.parse().map_err(|_| "`--ready` takes a port")?);
+                }
                 "--server" => server = Some(value()?.clone()),
                 "--" => break,
                 "help" | "--help" | "-h" => return Ok(None),
@@ -208,7 +258,7 @@ impl Options {
         let settings = Settings::new(round_trip, rate);
         let mut settings = Settings { loss, jitter, seed, tcp_congestion, ..settings };
         settings.queue = queue.unwrap_or(settings.queue);
-        Ok(Some(Self { settings, server, client: arguments.cloned().collect() }))
+        Ok(Some(Self { settings, server, ready, client: arguments.cloned().collect() }))
     }
 }
 

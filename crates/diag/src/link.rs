@@ -11,7 +11,10 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::process::{Child, Command};
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
 
 pub use self::chance::{Bursts, Loss, NotAShare, Share};
 use self::namespace::Namespace;
@@ -108,6 +111,30 @@ impl Link {
     /// The end where clients are by custom.
     pub fn b(&self) -> &End {
         &self.b
+    }
+
+    /// Ends what runs at both ends, whoever started it: asks by SIGTERM, and insists by SIGKILL after `patience`. What is left
+    /// of a child is the caller's to wait for.
+    ///
+    /// # Errors
+    /// When the list of processes cannot be read, or one of them does not end for ten seconds after SIGKILL.
+    pub fn clear(&self, patience: Duration) -> io::Result<()> {
+        for (signal, patience) in [(Signal::SIGTERM, patience), (Signal::SIGKILL, STUBBORN)] {
+            let until = Instant::now() + patience;
+            // Again and again: what is asked may start something else before it ends.
+            while Instant::now() < until {
+                let left = [self.a.namespace.processes()?, self.b.namespace.processes()?].concat();
+                if left.is_empty() {
+                    return Ok(());
+                }
+                for process in left {
+                    // It fails when the process has ended by itself.
+                    let _ = kill(process, signal);
+                }
+                thread::sleep(LOOK);
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "a program at an end of the link does not end"))
     }
 
     /// What became of the packets from `a` to `b`, so far.
@@ -221,6 +248,12 @@ fn ip(command: &str) -> Result<(), LinkError> {
     let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(LinkError::Ip { command: command.to_owned(), message })
 }
+
+/// How often it is looked who still runs.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long the kernel may take to end a process.
+const STUBBORN: Duration = Duration::from_secs(10);
 
 /// The longest packet. Ethernet's, and enough for QUIC's 1,200 bytes.
 const MTU: usize = 1500;

@@ -1,11 +1,15 @@
 //! A network namespace without a name: it ends with the last process and descriptor in it, however they end.
 
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::thread;
 
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::unistd::Pid;
 
 /// A network of its own, with nothing in it but a loopback interface that is down.
 #[derive(Debug)]
@@ -36,6 +40,24 @@ impl Namespace {
     /// Starts `command` inside.
     pub(crate) fn spawn(&self, command: &mut Command) -> io::Result<Child> {
         self.enter(|| command.spawn())?
+    }
+
+    /// The processes inside. One that ends meanwhile is not among them, and neither is one that ended and was not waited for.
+    pub(crate) fn processes(&self) -> io::Result<Vec<Pid>> {
+        let ours = self.0.metadata()?;
+        let is_inside = |process: &Path| {
+            let inside = fs::metadata(process.join("ns/net"));
+            inside.is_ok_and(|it| (it.dev(), it.ino()) == (ours.dev(), ours.ino()))
+        };
+        let mut inside = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            let path = entry?.path();
+            let id = path.file_name().and_then(OsStr::to_str).and_then(|id| id.parse().ok());
+            if let Some(id) = id.filter(|_| is_inside(&path)) {
+                inside.push(Pid::from_raw(id));
+            }
+        }
+        Ok(inside)
     }
 
     /// Where other processes find the namespace for as long as this value lives.
