@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use quinn_proto::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
-use crate::{Observe, congestion::Congestion, crypto};
+use crate::{Observe, Tickets, congestion::Congestion, crypto};
 
 /// Transport parameters and limits, for both roles.
 #[derive(Clone, Debug)]
@@ -45,6 +45,9 @@ pub struct Config {
     pub max_connections: usize,
     /// When a server makes a client prove its address first. Default: above 1,000 handshakes.
     pub retry: Retry,
+    /// Servers: what seals their tickets and guards their early data; with it, `rustls::ServerConfig` needs neither a ticketer nor
+    /// a session storage. Default: none.
+    pub tickets: Option<Arc<dyn Tickets>>,
     /// Sees the frames of every packet, for qlog and tests. Default: none, which costs nothing.
     pub observe: Option<Arc<dyn Observe>>,
 }
@@ -116,6 +119,7 @@ impl Default for Config {
             migration: true,
             max_connections: 100_000,
             retry: Retry::Above(1_000),
+            tickets: None,
             observe: None,
         }
     }
@@ -125,7 +129,7 @@ impl Config {
     /// The engine's form of it.
     ///
     /// `handshake_timeout`, `max_connections` and `retry` have no counterpart there, the endpoint
-    /// itself enforces them; `migration` and `observe` go with TLS.
+    /// itself enforces them; `migration`, `tickets` and `observe` go with TLS.
     pub(crate) fn to_engine(&self) -> TransportConfig {
         let Self {
             stream_window,
@@ -142,6 +146,7 @@ impl Config {
             migration: _,
             max_connections: _,
             retry: _,
+            tickets: _,
             observe: _,
         } = self;
         let mut engine = TransportConfig::default();
@@ -171,8 +176,9 @@ impl ServerConfig {
         &self,
         token_key: Arc<dyn quinn_proto::crypto::HandshakeTokenKey>,
     ) -> Result<quinn_proto::ServerConfig, ConfigError> {
-        let Config { observe, migration, .. } = &self.transport;
-        let session = crypto::Server::new(self.tls.clone(), observe.clone(), *migration)?;
+        let Config { observe, migration, tickets, .. } = &self.transport;
+        let session = crypto::Server::new(self.tls.clone(), observe.clone(), *migration)?
+            .with_tickets(tickets.clone());
         let mut engine = quinn_proto::ServerConfig::new(Arc::new(session), token_key);
         engine
             .transport_config(Arc::new(self.transport.to_engine()))

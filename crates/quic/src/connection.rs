@@ -19,7 +19,7 @@ use rustc_hash::FxHashSet;
 use self::pacing::Pacer;
 use crate::{
     CloseReason, Config, Dir, Event, Read, ReadEnd, StreamId, Write, config::varint,
-    crypto::HandshakeData,
+    crypto::HandshakeData, early::Outcome,
 };
 
 /// Names a connection of one endpoint; never reused for another.
@@ -82,6 +82,8 @@ pub struct Connection {
     /// Why it ended, once it has.
     ended: Option<CloseReason>,
     handshake: Option<Arc<HandshakeData>>,
+    /// What became of early data, until it is counted.
+    early_news: Option<Outcome>,
     /// Bytes written to streams that have not left yet, an estimate from below: overhead and
     /// retransmissions count as if they were fresh data.
     queued: u64,
@@ -113,6 +115,7 @@ impl Connection {
             readable: FxHashSet::default(),
             ended: None,
             handshake: None,
+            early_news: None,
             queued: 0,
             sending,
             pacer,
@@ -277,6 +280,12 @@ impl Connection {
     pub fn is_early_data_accepted(&self) -> Option<bool> {
         let is_settled = self.has_early_data() && !self.is_handshaking();
         is_settled.then(|| self.engine.accepted_0rtt())
+    }
+
+    /// Server: early data of the client is read while the handshake is not complete. Anyone on the way may have replayed it,
+    /// and its address is not proven yet.
+    pub fn takes_early_data(&self) -> bool {
+        !self.is_client() && self.is_handshaking() && self.engine.has_0rtt()
     }
 
     /// The handshake is not complete: what arrives now is early data.

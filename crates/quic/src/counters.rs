@@ -1,5 +1,7 @@
 //! What an endpoint has counted since it began; each only grows.
 
+use crate::early::{Outcome, Verdict};
+
 /// Declares the counters and their list from one source, so that neither can miss a field.
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -62,6 +64,17 @@ counters! {
     retried,
     /// Handshakes given up because they took too long.
     handshakes_timed_out,
+    /// Handshakes whose early data (0-RTT) was taken.
+    early_data_accepted,
+    /// Handshakes whose early data was refused for any reason but those below: an old or unknown ticket, or one whose age
+    /// does not fit.
+    early_data_rejected,
+    /// Handshakes whose early data was refused because its ticket had brought some before.
+    early_data_replayed,
+    /// Handshakes whose early data was refused because the replay guard had begun too short a time ago.
+    early_data_waiting,
+    /// Handshakes whose early data was refused because the replay guard was full.
+    early_data_overflowed,
     /// Changes of a peer's address, those included that a datagram only claimed, and those back.
     migrations,
     /// Those of them that changed the port alone, as a NAT does that forgot.
@@ -80,4 +93,18 @@ counters! {
     packets_lost,
     /// Times that the congestion window was cut, on connections that have ended.
     congestion_events,
+}
+
+impl Counters {
+    pub(crate) fn note_early(&mut self, outcome: Outcome) {
+        let counter = match outcome {
+            Outcome::NotOffered => return,
+            Outcome::Accepted => &mut self.early_data_accepted,
+            Outcome::Refused(Some(Verdict::Replayed)) => &mut self.early_data_replayed,
+            Outcome::Refused(Some(Verdict::Young)) => &mut self.early_data_waiting,
+            Outcome::Refused(Some(Verdict::Full)) => &mut self.early_data_overflowed,
+            Outcome::Refused(Some(Verdict::Fresh) | None) => &mut self.early_data_rejected,
+        };
+        *counter += 1;
+    }
 }

@@ -13,6 +13,7 @@ mod parameters;
 mod path;
 mod retry;
 mod session;
+mod ticket;
 
 use std::sync::Arc;
 
@@ -25,8 +26,8 @@ use rustls::{
 pub use self::observe::{Direction, Level, Observe, PacketObserver};
 pub(crate) use self::path::PathWatch;
 pub(crate) use self::session::HandshakeData;
-use self::{initial::Initial, session::TlsSession};
-use crate::ConfigError;
+use self::{initial::Initial, session::TlsSession, ticket::Desk};
+use crate::{ConfigError, Tickets};
 
 /// A server's TLS, in the form that the engine asks for.
 pub(crate) struct Server {
@@ -34,6 +35,7 @@ pub(crate) struct Server {
     initial: Arc<Initial>,
     observe: Option<Arc<dyn Observe>>,
     may_migrate: bool,
+    tickets: Option<Arc<dyn Tickets>>,
 }
 
 /// A client's TLS, in the form that the engine asks for.
@@ -59,7 +61,12 @@ impl Server {
         // req: 9001-4.2-tls-version
         quic::ServerConnection::new(tls.clone(), Version::V1, Vec::new())
             .map_err(ConfigError::Tls)?;
-        Ok(Self { tls, initial, observe, may_migrate })
+        Ok(Self { tls, initial, observe, may_migrate, tickets: None })
+    }
+
+    /// With tickets of ours, if there are any.
+    pub(crate) fn with_tickets(self, tickets: Option<Arc<dyn Tickets>>) -> Self {
+        Self { tickets, ..self }
     }
 }
 
@@ -99,11 +106,17 @@ impl quinn_proto::crypto::ServerConfig for Server {
             // req: 9000-9-move-though-disabled
             parameters::disable_active_migration(&mut params);
         }
-        let tls = quic::ServerConnection::new(self.tls.clone(), version, params)
+        let desk = self.tickets.clone().map(Desk::new);
+        let tls = match &desk {
+            None => self.tls.clone(),
+            Some(desk) => Arc::new(desk.config(&self.tls)),
+        };
+        let tls = quic::ServerConnection::new(tls, version, params)
             .expect("a trial with the same configuration succeeded when it was made");
         let observer = self.observe.as_ref().and_then(|observe| observe.session());
         let tls = quic::Connection::Server(tls);
-        Box::new(TlsSession::new(tls, version, self.initial.clone(), observer))
+        let session = TlsSession::new(tls, version, self.initial.clone(), observer);
+        Box::new(session.with_tickets(desk))
     }
 }
 

@@ -364,6 +364,9 @@ impl<A: Application> Endpoint<A> {
     fn run_one(&mut self, key: ConnectionKey, now: Instant) {
         let Some(slot) = self.connections.get_mut(key) else { return };
         slot.begin_run(now);
+        if let Some(early) = slot.connection.take_early_news() {
+            self.counters.note_early(early);
+        }
         if slot.handshake_deadline.is_some() && !slot.connection.is_handshaking() {
             slot.handshake_deadline = None;
             self.admission.handshake_over();

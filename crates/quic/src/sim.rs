@@ -60,6 +60,8 @@ pub struct Network<S: Application, C: Application> {
     pub steering: Steering,
     /// Everything that was sent, in order.
     pub trace: Vec<Trace>,
+    /// What clients send is kept here, once there is a list.
+    pub kept: Option<Vec<BytesMut>>,
     seed: u64,
     start: Instant,
     now: Instant,
@@ -116,6 +118,7 @@ impl<S: Application, C: Application> Network<S, C> {
             down: Link::default(),
             steering: Steering::ByConnectionId,
             trace: Vec::new(),
+            kept: None,
             start,
             now: start,
             servers: servers(seed, config, applications)?,
@@ -239,6 +242,11 @@ impl<S: Application, C: Application> Network<S, C> {
         self.now - self.start
     }
 
+    /// Sends a datagram to the servers, from whatever address.
+    pub fn inject(&mut self, from: SocketAddr, data: BytesMut) {
+        self.send(from, vec![(SERVERS, 0, data)]);
+    }
+
     /// Lets everything act that can act now, then goes to the next moment at which something can;
     /// false when that is at `end` or later, where the clock then stands.
     fn step(&mut self, end: Instant) -> bool {
@@ -318,6 +326,9 @@ impl<S: Application, C: Application> Network<S, C> {
     fn send(&mut self, from: SocketAddr, datagrams: Vec<(SocketAddr, u8, BytesMut)>) {
         for (to, ecn, data) in datagrams {
             let is_up = to == SERVERS;
+            if let Some(kept) = self.kept.as_mut().filter(|_| is_up) {
+                kept.push(data.clone());
+            }
             self.trace.push(Trace { at: self.elapsed(), is_up, bytes: data.len() });
             let (link, line) =
                 if is_up { (self.up, &mut self.lines.0) } else { (self.down, &mut self.lines.1) };

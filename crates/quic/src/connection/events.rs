@@ -10,6 +10,7 @@ use crate::{
     CloseReason, Counters, Event, StreamId,
     config::varint,
     crypto::{HandshakeData, PathWatch},
+    early::Outcome,
 };
 
 impl Connection {
@@ -22,7 +23,10 @@ impl Connection {
         while let Some(event) = self.engine.poll() {
             match event {
                 EngineEvent::Stream(event) => self.gather_stream(&event),
-                EngineEvent::HandshakeDataReady => self.learn_handshake(),
+                EngineEvent::HandshakeDataReady => {
+                    self.learn_handshake();
+                    self.early_news = self.handshake.as_ref().map(|handshake| handshake.early);
+                }
                 EngineEvent::Connected => {
                     self.learn_handshake();
                     self.events.push_back(Event::Connected);
@@ -90,6 +94,11 @@ impl Connection {
 
     fn path_watch(&self) -> Option<&PathWatch> {
         self.handshake.as_ref()?.path.as_deref()
+    }
+
+    /// What became of early data, once.
+    pub(crate) fn take_early_news(&mut self) -> Option<Outcome> {
+        self.early_news.take()
     }
 
     /// So many bytes left for the network.

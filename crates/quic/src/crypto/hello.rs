@@ -9,6 +9,7 @@ pub(super) struct Watch {
     /// The message so far; the engine bounds it, and so does [`LONGEST`].
     message: Vec<u8>,
     is_done: bool,
+    is_early: bool,
 }
 
 /// A ClientHello has no `quic_transport_parameters` of version 1 (RFC 9001 §8.2).
@@ -29,12 +30,18 @@ impl Watch {
             self.is_done = self.message.len() == LONGEST;
             return Ok(());
         };
+        self.is_early |= hello.has_extension(EARLY_DATA) == Some(true);
         let verdict = match hello.has_extension(TRANSPORT_PARAMETERS) {
             Some(false) => Err(NoParameters),
             Some(true) | None => Ok(()),
         };
-        *self = Self { message: Vec::new(), is_done: true };
+        (self.message, self.is_done) = (Vec::new(), true);
         verdict
+    }
+
+    /// Whether the client sends early data behind it (RFC 8446 §4.2.10).
+    pub(super) fn is_early(&self) -> bool {
+        self.is_early
     }
 }
 
@@ -81,6 +88,8 @@ impl<'a> Cursor<'a> {
 
 /// `quic_transport_parameters` (RFC 9001 §8.2).
 const TRANSPORT_PARAMETERS: u16 = 0x39;
+/// `early_data` (RFC 8446 §4.2.10).
+const EARLY_DATA: u16 = 42;
 const VERSION_AND_RANDOM: usize = 2 + 32;
 /// rustls refuses a longer handshake message.
 const LONGEST: usize = 1 << 16;

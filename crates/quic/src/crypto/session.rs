@@ -14,8 +14,9 @@ use rustls::{
 
 use super::{
     Level, PacketObserver, hello, initial::Initial, keys, keys::Observer, parameters,
-    path::PathWatch, retry,
+    path::PathWatch, retry, ticket::Desk,
 };
+use crate::early::{Outcome, Verdict};
 
 /// What a handshake has settled so far.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +28,8 @@ pub(crate) struct HandshakeData {
     pub(crate) key_exchange: Option<rustls::NamedGroup>,
     /// Why it ended, when it was our side that ended it.
     pub(crate) failure: Option<rustls::Error>,
+    /// What became of early data; servers only.
+    pub(crate) early: Outcome,
     /// Looks for validated paths; servers only.
     pub(crate) path: Option<Arc<PathWatch>>,
     /// The peer asks us to stay at our address (`disable_active_migration`, RFC 9000 §18.2).
@@ -50,6 +53,9 @@ pub(super) struct TlsSession {
     hello: Option<hello::Watch>,
     observer: Observer,
     path: Option<Arc<PathWatch>>,
+    /// A server's tickets.
+    desk: Option<Arc<Desk>>,
+    early: Outcome,
 }
 
 /// rustls's state, as long as it is of use: some kilobytes.
@@ -86,6 +92,25 @@ impl TlsSession {
             hello,
             observer,
             path,
+            desk: None,
+            early: Outcome::NotOffered,
+        }
+    }
+
+    /// With tickets, if there are any: `tls` has them for its session storage.
+    pub(super) fn with_tickets(self, desk: Option<Arc<Desk>>) -> Self {
+        Self { desk, ..self }
+    }
+
+    /// What became of early data, once TLS has read the whole ClientHello.
+    fn judge_early(&self, tls: &Connection) -> Outcome {
+        let verdict = self.desk.as_ref().and_then(|desk| desk.verdict());
+        let may_be_taken = self.desk.is_none() || verdict == Some(Verdict::Fresh);
+        match &self.hello {
+            Some(hello) if !hello.is_early() => Outcome::NotOffered,
+            Some(_) if may_be_taken && tls.zero_rtt_keys().is_some() => Outcome::Accepted,
+            Some(_) => Outcome::Refused(verdict.filter(|verdict| *verdict != Verdict::Fresh)),
+            None => Outcome::NotOffered,
         }
     }
 
@@ -102,7 +127,7 @@ impl TlsSession {
     }
 
     fn data(&self, tls: &Connection) -> Arc<HandshakeData> {
-        Arc::new(HandshakeData { path: self.path.clone(), ..data(tls) })
+        Arc::new(HandshakeData { path: self.path.clone(), early: self.early, ..data(tls) })
     }
 
     fn live(&self) -> Option<&Connection> {
@@ -120,6 +145,7 @@ fn data(tls: &Connection) -> HandshakeData {
         cipher_suite: tls.negotiated_cipher_suite().map(|suite| suite.suite()),
         key_exchange: tls.negotiated_key_exchange_group().map(|group| group.name()),
         failure: None,
+        early: Outcome::NotOffered,
         path: None,
         must_stay: tls.quic_transport_parameters().is_some_and(parameters::forbid_migration),
     }
@@ -183,6 +209,10 @@ impl Session for TlsSession {
     }
 
     fn early_crypto(&self) -> Option<(Box<dyn HeaderKey>, Box<dyn PacketKey>)> {
+        if self.hello.is_some() && self.early != Outcome::Accepted {
+            // Whatever TLS has made of it.
+            return None;
+        }
         let early = self.live()?.zero_rtt_keys()?;
         let packet = keys::packet(early.packet, Level::EarlyData, &self.observer, None);
         Some((keys::header(early.header), packet))
@@ -201,6 +231,13 @@ impl Session for TlsSession {
 
     fn read_handshake(&mut self, buf: &[u8]) -> Result<bool, TransportError> {
         let Tls::Live(tls) = &mut self.tls else { return Err(unexpected_message()) };
+        // Our look at it comes first: TLS asks for the ticket's session while it reads.
+        let hello = self.hello.as_mut().map_or(Ok(()), |hello| hello.read(buf));
+        if let (Some(desk), Some(watch)) = (&self.desk, &self.hello)
+            && watch.is_early()
+        {
+            desk.offered();
+        }
         if let Err(error) = tls.read_hs(buf) {
             let reason = error.to_string();
             self.failure = Some(error);
@@ -211,11 +248,12 @@ impl Session for TlsSession {
             };
             return Err(TransportError { code, frame: None, reason });
         }
-        if let Some(hello) = &mut self.hello {
-            hello.read(buf).map_err(missing_parameters)?;
-        }
+        hello.map_err(missing_parameters)?;
         let news = !self.announced && has_data(tls);
         self.announced |= news;
+        if news && let Tls::Live(tls) = &self.tls {
+            self.early = self.judge_early(tls);
+        }
         Ok(news)
     }
 
@@ -229,7 +267,12 @@ impl Session for TlsSession {
 
     fn write_handshake(&mut self, buf: &mut Vec<u8>) -> Option<Keys> {
         let Tls::Live(tls) = &mut self.tls else { return None };
-        let Some(change) = tls.write_hs(buf) else {
+        let begin = buf.len();
+        let change = tls.write_hs(buf);
+        if let Some(desk) = &self.desk {
+            desk.rewrite(buf, begin);
+        }
+        let Some(change) = change else {
             self.settle();
             return None;
         };

@@ -5,6 +5,8 @@ mod bbr;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod early;
+#[cfg(test)]
 mod loopback;
 #[cfg(test)]
 mod peer;
