@@ -142,6 +142,8 @@ impl Quic {
             migration,
             max_connections,
             retry,
+            // The server's own.
+            tickets: _,
             // For qlog and tests.
             observe: _,
         } = &mut transport;
