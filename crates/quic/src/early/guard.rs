@@ -34,8 +34,8 @@ impl Default for Window {
 #[derive(Debug)]
 pub struct ReplayGuard {
     window: Window,
-    /// It knows all that came since.
-    begun: Instant,
+    /// Until then it does not know all that could come again.
+    waits_until: Instant,
     /// The tickets of this window, which began then, and those of the one before.
     turned: Instant,
     current: HashSet<u128>,
@@ -45,8 +45,13 @@ pub struct ReplayGuard {
 impl ReplayGuard {
     /// One that knows nothing of what came before `now`.
     pub fn new(window: Window, now: Instant) -> Self {
+        Self { waits_until: now + window.time, ..Self::grown(window, now) }
+    }
+
+    /// One before which there was nothing that could be replayed.
+    pub fn grown(window: Window, now: Instant) -> Self {
         let (current, before) = Default::default();
-        Self { window, begun: now, turned: now, current, before }
+        Self { window, waits_until: now, turned: now, current, before }
     }
 
     /// Judges early data that comes with this ticket, and remembers it if it is taken. `ticket` is a number that whoever
@@ -56,7 +61,7 @@ impl ReplayGuard {
         if self.current.contains(&ticket) || self.before.contains(&ticket) {
             return Verdict::Replayed;
         }
-        if now.saturating_duration_since(self.begun) < self.window.time {
+        if now < self.waits_until {
             return Verdict::Young;
         }
         if self.current.len() >= self.window.tickets {
@@ -133,7 +138,7 @@ mod tests {
         guard.restart(begun + WINDOW.time);
         assert_eq!(guard.judge(2, last + WINDOW.time), Verdict::Young);
         // Without the waiting time the flight of another life would have come through.
-        let mut hasty = ReplayGuard::new(Window { time: Duration::ZERO, ..WINDOW }, begun);
+        let mut hasty = ReplayGuard::grown(WINDOW, begun);
         assert_eq!(hasty.judge(1, begun), Verdict::Fresh);
     }
 
