@@ -98,6 +98,9 @@ impl Output {
     /// Gives back what is spare.
     pub(super) fn rest(&mut self) {
         self.queue.shrink_to_fit();
+        if self.open.is_none() {
+            self.buffer = BytesMut::new();
+        }
     }
 
     fn seal(&mut self, fin: bool) {
@@ -164,6 +167,19 @@ mod tests {
         output.write_before(B, Bytes::from_static(b"insert"));
         output.finish(A);
         assert_eq!(drain(&mut output), [write(B, b"insert", false), write(A, b"section", true)]);
+    }
+
+    #[test]
+    fn a_rest_gives_the_buffer_back_but_for_what_is_in_it() {
+        let mut output = Output::default();
+        output.buffer(A).extend_from_slice(b"half");
+        output.rest();
+        assert_eq!(drain(&mut output), [write(A, b"half", false)]);
+        assert!(output.buffer.capacity() > 0);
+        output.rest();
+        assert_eq!((output.buffer.capacity(), output.queue.capacity()), (0, 0));
+        output.buffer(B).extend_from_slice(b"other");
+        assert_eq!(drain(&mut output), [write(B, b"other", false)]);
     }
 
     #[test]
