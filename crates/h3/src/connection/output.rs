@@ -17,6 +17,8 @@ pub(super) struct Output {
     buffer: BytesMut,
     /// Whose bytes are in `buffer`.
     open: Option<StreamId>,
+    /// How often a buffer was allocated, as far as it counts.
+    refills: u8,
 }
 
 impl Output {
@@ -26,7 +28,8 @@ impl Output {
             self.seal(false);
             self.open = Some(id);
             if self.buffer.capacity() < MIN_ROOM {
-                self.buffer.reserve(BUFFER);
+                self.buffer.reserve(FIRST_BUFFER << self.refills);
+                self.refills = (self.refills + 1).min(MOST_REFILLS);
             }
         }
         &mut self.buffer
@@ -100,6 +103,7 @@ impl Output {
         self.queue.shrink_to_fit();
         if self.open.is_none() {
             self.buffer = BytesMut::new();
+            self.refills = 0;
         }
     }
 
@@ -115,8 +119,12 @@ impl Output {
 /// than the copy.
 const MAX_COPIED: usize = 512;
 
-/// Size of the buffer that writes are split off, in bytes.
-const BUFFER: usize = 4096;
+/// Size of the first buffer that writes are split off, in bytes. The next ones double up to 4 KiB: most connections are
+/// idle after few requests, and what a pause gives back in small pieces is not given back to the system.
+const FIRST_BUFFER: usize = 512;
+
+/// Doublings until 4 KiB.
+const MOST_REFILLS: u8 = 3;
 
 /// Below this room a new buffer is taken, in bytes, so that a head is not moved as it grows.
 const MIN_ROOM: usize = 256;
@@ -180,6 +188,24 @@ mod tests {
         assert_eq!((output.buffer.capacity(), output.queue.capacity()), (0, 0));
         output.buffer(B).extend_from_slice(b"other");
         assert_eq!(drain(&mut output), [write(B, b"other", false)]);
+    }
+
+    #[test]
+    fn buffers_grow_with_what_is_written() {
+        let mut output = Output::default();
+        // What the transport holds is not written over.
+        let (mut sizes, mut held) = (Vec::new(), Vec::new());
+        for number in 0..400 {
+            let (id, before) = (StreamId(4 * number), output.buffer.capacity());
+            output.buffer(id).extend_from_slice(&[0; 50]);
+            let now = output.buffer.capacity();
+            if now > before {
+                sizes.push(now);
+            }
+            held.extend(drain(&mut output));
+        }
+        assert_eq!((sizes[0], sizes[1], sizes[2]), (512, 1024, 2048), "{sizes:?}");
+        assert!(sizes[3..].iter().all(|size| *size == 4096), "{sizes:?}");
     }
 
     #[test]
