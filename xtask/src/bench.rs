@@ -156,6 +156,11 @@ fn draw(stage: &Stage) -> Outcome {
 /// Memory is the same each time, and silence takes long.
 const IDLE_ROUNDS: usize = 3;
 
+/// Where peers are that have been built.
+pub(crate) fn peers(target: &Path) -> PathBuf {
+    peer::folder(target)
+}
+
 /// Where cargo puts what it builds.
 fn target_directory() -> PathBuf {
     let target = crate::workspace_root().join("target");

@@ -139,7 +139,7 @@ fn measure(options: &Options) -> Result<Vec<Sample>, Box<dyn std::error::Error>>
     Ok(samples)
 }
 
-fn build() -> Result<PathBuf, Box<dyn std::error::Error>> {
+pub(super) fn build() -> Result<PathBuf, Box<dyn std::error::Error>> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--release", "--locked", "--package", "sterna"]);
     let status = cargo.current_dir(crate::workspace_root()).status()?;
