@@ -45,6 +45,36 @@ fn server_sees_the_client_move() {
 }
 
 #[test]
+fn client_that_moves_again_and_again_keeps_its_connection_and_its_download() {
+    // 1,000 by hand: STERNA_MIGRATIONS=1000.
+    let moves =
+        std::env::var("STERNA_MIGRATIONS").map_or(40, |text| text.parse().expect("a number"));
+    let world = World::start();
+    run(async {
+        let client = world.client(Versions::ONLY_H3);
+        let len = 20_000 * moves;
+        let response = client.send(world.get(&format!("/bytes/{len}"))).await.unwrap();
+        let mut body = response.into_body();
+        let (mut received, mut done) = (Vec::new(), 0);
+        while let Some(frame) = body.frame().await {
+            received.extend_from_slice(&frame.unwrap().into_data().unwrap());
+            if received.len() > done * 20_000 && done < moves {
+                client.rebind().await.unwrap();
+                done += 1;
+            }
+        }
+        assert!(received == pattern(len), "{} of {len} bytes", received.len());
+        while done < moves {
+            client.rebind().await.unwrap();
+            done += 1;
+            client.send(world.get("/")).await.unwrap();
+        }
+        assert_eq!(client.counters().migrations, moves as u64);
+        assert_eq!(client.counters().http3_connections, 1, "all on one connection");
+    });
+}
+
+#[test]
 fn client_without_connections_has_nothing_to_move() {
     let world = World::start();
     run(async {
