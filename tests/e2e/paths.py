@@ -74,13 +74,15 @@ class Mover(Client):
         self.quic.at = place
 
     def say_from(self, place, payload=b"\x01", size=0):
-        """Sends one packet with these frames from there, and nothing else. By itself a PING."""
+        """Sends one packet with these frames from there, and nothing else: by itself a PING. How many bytes that were."""
         self._transmit()
         self.quic.instead = payload + bytes(max(0, max(size, 8) - len(payload)))
         self.quic.send_ping(uid=0)
-        for data, address in self.quic.datagrams_to_send(time.monotonic()):
+        datagrams = self.quic.datagrams_to_send(time.monotonic())
+        for data, address in datagrams:
             self.at(place).sendto(data, address)
         self.quic.instead = None
+        return sum(len(data) for data, _ in datagrams)
 
     def listen(self, *places, until=lambda: False, seconds=10.0):
         """Reads at all these addresses, and answers from the first of them, until `until()`; what that says."""
@@ -98,6 +100,13 @@ class Mover(Client):
             self._events()
         self.socket, self.quic.at = self.at(home), home
         return done
+
+    def overhear(self, place):
+        """The sizes of the datagrams that come there in a moment, the first of them in half a minute; nobody reads them."""
+        sizes = []
+        while select.select([self.at(place)], [], [], 0.3 if sizes else 30)[0]:
+            sizes.append(len(self.at(place).recv(65536)))
+        return sizes
 
     def _read(self, bound, place):
         self.quic.at = place

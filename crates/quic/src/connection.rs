@@ -4,6 +4,7 @@
 //! and written on the spot, without a channel between. Nothing here sends: what was written leaves
 //! when the endpoint transmits, after [`Application::run`](crate::Application::run).
 
+mod doubt;
 mod events;
 mod pacing;
 
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use quinn_proto::{ReadError, Side, VarInt, WriteError};
 use rustc_hash::FxHashSet;
 
-use self::pacing::Pacer;
+use self::{doubt::Doubt, pacing::Pacer};
 use crate::{
     CloseReason, Config, Dir, Event, Read, ReadEnd, StreamId, Write, config::varint,
     crypto::HandshakeData, early::Outcome,
@@ -92,6 +93,10 @@ pub struct Connection {
     remote: SocketAddr,
     /// The last one that the peer has proven to be its own, by the handshake or since.
     validated: SocketAddr,
+    /// Where the last datagram came from, and its bytes.
+    arrived: (SocketAddr, u64),
+    /// Of the address, while it is not validated.
+    doubt: Option<Box<Doubt>>,
     /// With a congestion controller that thinks in rates.
     pacer: Option<Box<Pacer>>,
 }
@@ -109,6 +114,8 @@ impl Connection {
             key,
             remote: canonical(engine.remote_address()),
             validated: canonical(engine.remote_address()),
+            arrived: (canonical(engine.remote_address()), 0),
+            doubt: None,
             engine,
             now,
             events: VecDeque::new(),

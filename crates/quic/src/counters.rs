@@ -83,6 +83,8 @@ counters! {
     paths_validated,
     /// New addresses that were given up before they had answered one.
     paths_failed,
+    /// Challenges sent without padding, because three times what had come from the new address was less.
+    path_challenges_short,
     /// PATH_CHALLENGE frames sent on connections that have ended.
     path_challenges_sent,
     /// PATH_CHALLENGE frames received on connections that have ended.

@@ -303,13 +303,14 @@ impl<A: Application> Endpoint<A> {
     /// Gives one datagram to the engine.
     fn feed(&mut self, datagram: Datagram, now: Instant, wire: &mut impl Wire) {
         let Datagram { remote, local_ip, ecn, data } = datagram;
+        let bytes = data.len();
         // req: 9000-13.4-ecn-response
         let ecn = quinn_proto::EcnCodepoint::from_bits(ecn);
         self.reply.clear();
         match self.engine.handle(now, remote, local_ip, ecn, data, &mut self.reply) {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 if let Some(slot) = self.connections.of_handle(handle) {
-                    slot.connection.note_arrival(remote);
+                    slot.connection.note_arrival(remote, bytes);
                     slot.connection.engine.handle_event(event);
                     slot.connection.note_path(&mut self.counters);
                     slot.connection.note_validation(&mut self.counters);
@@ -336,6 +337,7 @@ impl<A: Application> Endpoint<A> {
             }
             slot.connection.engine.handle_timeout(now);
             slot.connection.pacing_over(now);
+            slot.connection.waiting_over(now);
             slot.connection.note_path(&mut self.counters);
             if slot.handshake_deadline.is_some_and(|deadline| deadline <= now) {
                 slot.handshake_deadline = None;

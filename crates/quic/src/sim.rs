@@ -45,6 +45,8 @@ pub struct Trace {
     pub at: Duration,
     /// From a client to the servers, or back.
     pub is_up: bool,
+    /// The client's address, as the datagram has it.
+    pub client: SocketAddr,
     /// Size, in bytes of UDP payload.
     pub bytes: usize,
 }
@@ -329,7 +331,8 @@ impl<S: Application, C: Application> Network<S, C> {
             if let Some(kept) = self.kept.as_mut().filter(|_| is_up) {
                 kept.push(data.clone());
             }
-            self.trace.push(Trace { at: self.elapsed(), is_up, bytes: data.len() });
+            let client = if is_up { from } else { to };
+            self.trace.push(Trace { at: self.elapsed(), is_up, client, bytes: data.len() });
             let (link, line) =
                 if is_up { (self.up, &mut self.lines.0) } else { (self.down, &mut self.lines.1) };
             let ecn = link.mark(ecn, &mut self.rng);

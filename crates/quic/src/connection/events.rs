@@ -1,16 +1,13 @@
 //! The endpoint's side of a connection: the engine's events become ours, each `Readable` once.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use quinn_proto::{ConnectionError, Event as EngineEvent, StreamEvent};
 
-use super::{Connection, canonical};
+use super::{Connection, doubt::Doubt};
 use crate::{
-    CloseReason, Counters, Event, StreamId,
-    config::varint,
-    crypto::{HandshakeData, PathWatch},
-    early::Outcome,
+    CloseReason, Counters, Event, StreamId, config::varint, crypto::HandshakeData, early::Outcome,
 };
 
 impl Connection {
@@ -45,13 +42,6 @@ impl Connection {
         }
     }
 
-    /// A datagram from there is about to be handled.
-    pub(crate) fn note_arrival(&self, from: SocketAddr) {
-        if let Some(path) = self.path_watch().filter(|path| path.is_open()) {
-            path.arrives(canonical(from) == self.remote);
-        }
-    }
-
     /// Tells the application of a new address of the peer, if there is one: the engine has no
     /// event for it, so this is called after everything that can move the path.
     pub(crate) fn note_path(&mut self, counters: &mut Counters) {
@@ -69,7 +59,20 @@ impl Connection {
             // Back at the last one, as after a path that could not be validated, nothing is in doubt.
             // req: 9000-9.3-validates
             // req: 9000-9.3.2-back-to-the-last-one
-            if to == self.validated { path.end() } else { path.begin() }
+            let is_in_doubt = to != self.validated;
+            if is_in_doubt {
+                path.begin();
+            } else {
+                path.end();
+            }
+            // What moved it came from there.
+            let received = if self.arrived.0 == to { self.arrived.1 } else { 0 };
+            let before = self.doubt.take();
+            self.doubt = is_in_doubt.then(|| Box::new(Doubt::new(received, before)));
+        }
+        if to == self.validated {
+            // What was lost on the way to the other address is found out by what is acknowledged from here.
+            self.engine.ping();
         }
     }
 
@@ -80,20 +83,10 @@ impl Connection {
             return;
         };
         path.end();
+        self.doubt = None;
         counters.paths_validated += 1;
         self.validated = self.remote;
         self.events.push_back(Event::PathValidated { address: self.remote });
-    }
-
-    /// Tells the watch where the packets that were just made go.
-    pub(crate) fn note_destination(&self, destination: SocketAddr) {
-        if let Some(path) = self.path_watch().filter(|path| path.is_open()) {
-            path.left(canonical(destination) == self.remote);
-        }
-    }
-
-    fn path_watch(&self) -> Option<&PathWatch> {
-        self.handshake.as_ref()?.path.as_deref()
     }
 
     /// What became of early data, once.

@@ -166,11 +166,14 @@ impl<K: Deref<Target = dyn quic::PacketKey> + Send + Sync + 'static> PacketKey f
     #[inline]
     fn encrypt(&self, packet: u64, buf: &mut [u8], header_len: usize) {
         let (header, payload) = buf.split_at_mut(header_len);
-        let end = payload.len() - self.key.tag_len();
-        let (payload, tag) = payload.split_at_mut(end);
+        let tag_len = self.key.tag_len();
+        let mut end = payload.len() - tag_len;
         if let Some(path) = self.path.as_ref().filter(|path| path.is_open()) {
-            path.on_sent(payload);
+            path.on_sent(&payload[..end]);
+            // What is behind it is not sent: whoever transmits asks for the length.
+            end = path.length_to_seal(&payload[..end], header_len, tag_len);
         }
+        let (payload, tag) = payload[..end + tag_len].split_at_mut(end);
         let sealed = self.key.encrypt_in_place(packet, header, payload);
         tag.copy_from_slice(sealed.expect("a packet is shorter than the AEAD's limit").as_ref());
     }

@@ -29,6 +29,10 @@ struct State {
     /// The datagram that is being opened came from the address in doubt.
     is_from_there: bool,
     is_answered: bool,
+    /// Packets are sealed without padding if they hold nothing but challenges and acknowledgements.
+    is_short: bool,
+    /// The length of the last packet that was.
+    cut: Option<usize>,
 }
 
 impl PathWatch {
@@ -70,6 +74,24 @@ impl PathWatch {
             state.sent.drain(..beyond);
         }
         state.fresh.clear();
+    }
+
+    /// How long the last packet is, if it was sealed without its padding.
+    pub(crate) fn cut(&self) -> Option<usize> {
+        self.is_open().then(|| self.state().cut.take()).flatten()
+    }
+
+    /// Whether there is room for full packets, or padding has to go. It goes for one packet in a datagram of its own.
+    pub(crate) fn set_short(&self, is_short: bool) {
+        self.state().is_short = is_short;
+    }
+
+    /// How many bytes of these frames to seal, behind a header of so many and before a tag of so many.
+    pub(super) fn length_to_seal(&self, frames: &[u8], header: usize, tag: usize) -> usize {
+        let mut state = self.state();
+        let short = state.is_short.then(|| length_of_challenge(frames)).flatten();
+        state.cut = short.map(|length| header + length + tag);
+        short.unwrap_or(frames.len())
     }
 
     /// A datagram is about to be opened; `is_from_there` when it came from the address in doubt.
@@ -116,6 +138,22 @@ fn each(frames: &[u8], mut take: impl FnMut(u8, u64)) {
             take(kind, data);
         }
     }
+}
+
+/// Where the padding of a packet begins that holds a PATH_CHALLENGE, and beside it nothing that has to arrive.
+fn length_of_challenge(frames: &[u8]) -> Option<usize> {
+    let mut rest = Frames(frames);
+    let (mut end, mut has_challenge) = (0, false);
+    while !rest.0.is_empty() {
+        match rest.next_frame()?.0 {
+            PADDING => continue,
+            PATH_CHALLENGE => has_challenge = true,
+            PING | ACK | ACK_ECN => {}
+            _ => return None,
+        }
+        end = frames.len() - rest.0.len();
+    }
+    has_challenge.then_some(end)
 }
 
 struct Frames<'a>(&'a [u8]);
@@ -208,6 +246,10 @@ impl Frames<'_> {
     }
 }
 
+const PADDING: u8 = 0x00;
+const PING: u8 = 0x01;
+const ACK: u8 = 0x02;
+const ACK_ECN: u8 = 0x03;
 const PATH_CHALLENGE: u8 = 0x1a;
 const PATH_RESPONSE: u8 = 0x1b;
 const ACK_FREQUENCY: u8 = 0xaf;
@@ -319,6 +361,27 @@ mod tests {
         watch.left(true);
         watch.on_received(&[0x02, 0x05, 0x00, 0x00, 0x05]);
         assert!(!watch.is_answered());
+    }
+
+    #[test]
+    // req: 9000-8.2.1-expand
+    fn padding_goes_where_it_has_to_and_what_must_arrive_stays() {
+        let watch = PathWatch::default();
+        watch.begin();
+        let length = |frames: &[&[u8]]| {
+            let frames = frames.concat();
+            (watch.length_to_seal(&frames, 10, 16), frames.len(), watch.cut())
+        };
+        let (pure, padding) = (challenge(1), vec![0; 1100]);
+        assert_eq!(length(&[&pure, &padding]), (1109, 1109, None), "there is room");
+        watch.set_short(true);
+        assert_eq!(length(&[&pure, &padding]), (9, 1109, Some(35)));
+        let acknowledged = [&[0x02, 0x05, 0x00, 0x00, 0x03][..], &pure].concat();
+        assert_eq!(length(&[&acknowledged, &padding]), (14, 1114, Some(40)));
+        let stream: &[u8] = &[0x0a, 0x04, 0x02, 0x1a, 0x1a];
+        assert_eq!(length(&[&pure, stream, &padding]), (1114, 1114, None), "data");
+        assert_eq!(length(&[&[0x01], &padding]), (1101, 1101, None), "a probe of the MTU");
+        assert_eq!(length(&[]), (0, 0, None));
     }
 
     #[test]

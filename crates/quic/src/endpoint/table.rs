@@ -94,7 +94,8 @@ impl<S> Slot<S> {
         let transport = self.connection.engine.poll_timeout();
         let application = self.state.as_ref().and_then(|state| app.timeout(state));
         let pacing = self.connection.paced_until();
-        [transport, application, pacing, self.handshake_deadline].into_iter().flatten().min()
+        let path = self.connection.asks_at();
+        [transport, application, pacing, path, self.handshake_deadline].into_iter().flatten().min()
     }
 }
 

@@ -90,9 +90,13 @@ impl<A: Application> Endpoint<A> {
                     continue;
                 }
                 let connection = &mut slot.connection;
+                if let Some((remote, data)) = connection.challenge_due(now) {
+                    ask(remote, data, wire, counters);
+                }
                 let mtu = usize::from(connection.engine.current_mtu()).max(1);
                 let segments = wire.max_segments().min(MAX_PAYLOAD / mtu).max(1);
-                let Some(segments) = connection.pace(now, segments) else {
+                let segments = connection.pace(now, segments);
+                let Some(segments) = segments.and_then(|most| connection.credit(most)) else {
                     slot.is_quiet = true;
                     continue;
                 };
@@ -104,9 +108,10 @@ impl<A: Application> Endpoint<A> {
                     continue;
                 };
                 connection.note_sent(transmit.size);
-                connection.note_destination(transmit.destination);
-                let batch = Batch::new(&transmit);
-                if batch.send(&outbox.buffer, wire, counters) == Sent::Blocked {
+                let (destination, size) =
+                    connection.note_destination(transmit.destination, &outbox.buffer);
+                let batch = Batch::new(&Transmit { destination, size, ..transmit });
+                if size > 0 && batch.send(&outbox.buffer, wire, counters) == Sent::Blocked {
                     outbox.waiting = Some(batch);
                     return;
                 }
@@ -122,6 +127,13 @@ impl<A: Application> Endpoint<A> {
     pub(super) fn reply(&mut self, transmit: &Transmit, wire: &mut impl Wire) {
         Batch::new(transmit).send(&self.reply, wire, &mut self.counters);
     }
+}
+
+/// Sends a challenge beside the batches. A full socket loses it, as the network might.
+fn ask(remote: SocketAddr, data: &[u8], wire: &mut impl Wire, counters: &mut Counters) {
+    let batch = Batch { remote, local_ip: None, ecn: 0, size: data.len(), segment: data.len() };
+    batch.send(data, wire, counters);
+    counters.path_challenges_short += 1;
 }
 
 /// Batches of one connection in one turn; then the socket is read again before it gets more.

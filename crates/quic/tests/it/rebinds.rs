@@ -28,12 +28,20 @@ fn transfer_by(
     link: Link,
     length: usize,
 ) -> World {
-    let transport = Config {
-        idle_timeout: 60 * SECOND,
-        // Who only waits does not notice that its NAT forgot it; what it says next tells the server.
-        keep_alive: Some(500 * MS),
-        ..transport
-    };
+    // Who only waits does not notice that its NAT forgot it; what it says next tells the server.
+    let keep_alive = Some(500 * MS);
+    begin(Config { keep_alive, ..transport }, seed, workers, steering, link, length)
+}
+
+fn begin(
+    transport: Config,
+    seed: u64,
+    workers: usize,
+    steering: Steering,
+    link: Link,
+    length: usize,
+) -> World {
+    let transport = Config { idle_timeout: 60 * SECOND, ..transport };
     let (mut server, mut client) = configs();
     (server.transport, client.transport) = (transport.clone(), transport);
     let servers = (0..workers).map(|_| Peer::default());
@@ -247,4 +255,65 @@ fn a_client_that_moves_a_thousand_times_keeps_its_connection() {
     }
     let sum = counters(&mut network, 2);
     assert_eq!((sum.connections_opened, sum.migrations, sum.paths_validated), (1, moves, moves));
+}
+
+/// Bytes that went to an address and that came from there.
+fn exchanged(network: &World, address: SocketAddr) -> (usize, usize) {
+    let bytes = |is_up| {
+        let there = network.trace.iter().filter(|trace| trace.client == address);
+        there.filter(|trace| trace.is_up == is_up).map(|trace| trace.bytes).sum()
+    };
+    (bytes(false), bytes(true))
+}
+
+#[test]
+// req: 9000-9.3-limit
+fn an_address_that_is_only_claimed_gets_three_times_what_came_from_there_at_most() {
+    let victim: SocketAddr = ([10, 6, 6, 6], 666).into();
+    let mut total = 0;
+    for seed in 0..20 {
+        let mut network = transfer(seed, 1, Steering::ByConnectionId, Link::default(), 600_000);
+        (network.down.rate, network.down.queue) = (Some(200_000), 8_000);
+        // Acknowledgements are small, and what goes up in a transfer is large.
+        network.run_for(if seed % 2 == 0 { SECOND } else { 50 * MS });
+        network.claim(0, Some(victim));
+        network.run_for((seed + 1) as u32 * 10 * MS);
+        network.claim(0, None);
+        assert!(network.run_until(60 * SECOND, is_done), "seed {seed}");
+        let (sent, received) = exchanged(&network, victim);
+        assert!(sent <= 3 * received, "seed {seed}: {sent} bytes for {received}");
+        total += sent;
+    }
+    assert!(total > 0, "nothing went there at all");
+}
+
+#[test]
+// req: 9000-8.2.1-expand
+fn a_client_that_says_one_small_thing_from_its_new_port_gets_its_download() {
+    let (mut silent, mut short) = (0, 0);
+    for seed in 0..40 {
+        let loss = if seed % 4 == 3 { 0.02 } else { 0.0 };
+        let link = Link { loss, ..Link::default() };
+        // Nothing but what is acknowledged tells the server of the new port.
+        let mut network =
+            begin(Config::default(), seed, 1, Steering::ByConnectionId, link, 600_000);
+        (network.down.rate, network.down.queue) = (Some(200_000), 8_000);
+        network.run_for(SECOND + seed as u32 * 7 * MS);
+        assert!(!is_done(&mut network));
+        let new: SocketAddr = ([10, 0, 0, 1], 4_444).into();
+        network.rebind(0, new);
+        let has_moved = |network: &mut World| counters(network, 1).migrations == 1;
+        if !network.run_until(SECOND, has_moved) {
+            // It had nothing to acknowledge, and waits: nobody can know.
+            silent += 1;
+            continue;
+        }
+        let before = network.elapsed();
+        assert!(network.run_until(60 * SECOND, is_done), "seed {seed} hangs");
+        let took = network.elapsed() - before;
+        assert!(took < 20 * SECOND, "seed {seed} took {took:?}");
+        short += counters(&mut network, 1).path_challenges_short;
+    }
+    assert!(short > 10, "{short} of 40 clients said so little that a full packet was too much");
+    assert!(silent < 30, "{silent} of 40 had nothing to say");
 }
