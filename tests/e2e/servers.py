@@ -154,6 +154,30 @@ def black_hole(port):
         yield silent
 
 
+@contextlib.contextmanager
+def other_quic(port, versions=(0x6B3343CF, 0x1A2A3A4A)):
+    """A UDP port where QUIC is spoken in these versions alone (RFC 9000 §6.1)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.bind(("127.0.0.1", port))
+        bound.settimeout(0.1)
+        running = True
+
+        def negotiate():
+            while running:
+                with contextlib.suppress(TimeoutError):
+                    data, address = bound.recvfrom(65536)
+                    end = 6 + data[5]
+                    destination, source = data[5:end], data[end : end + 1 + data[end]]
+                    offer = b"".join(version.to_bytes(4, "big") for version in versions)
+                    bound.sendto(b"\xca" + bytes(4) + source + destination + offer, address)
+
+        thread = threading.Thread(target=negotiate, daemon=True)
+        thread.start()
+        yield
+        running = False
+        thread.join()
+
+
 class H3Protocol(QuicConnectionProtocol):
     """Hands each request to what the test has given, which writes what it likes."""
 

@@ -100,6 +100,26 @@ def test_quic_that_has_vanished_is_not_waited_for_again(get, certificate):
     assert released == ["quic_on_trial"], told["race"]
 
 
+# req: 9000-6.2-abandon
+def test_quic_that_worked_and_is_of_another_version_now_falls_back_at_once(get, certificate):
+    def answer(server, event):
+        server.send(event.stream_id, 200, b"over QUIC")
+
+    with servers.tcp(servers.answers(servers.ANSWER), servers.tls_context(certificate)) as port:
+        url = f"https://127.0.0.1:{port}/"
+        with servers.aioquic(certificate, answer, port):
+            assert get("--http3", url).stdout == b"over QUIC"
+        with servers.other_quic(port):
+            told = get("--json", url).json
+            alone = get("--http3", url)
+    assert (told["status"], told["protocol"]) == (200, "HTTP/1.1")
+    failed = [entry["error"] for entry in told["race"] if entry["event"] == "failed"]
+    # On a machine that is busy, TCP may have had its turn before the answer came.
+    assert all("version of QUIC" in why for why in failed), told["race"]
+    assert alone.code == 11 and "version of QUIC" in one_error(alone), alone.stderr
+    assert "help: " in alone.stderr and alone.took < 20
+
+
 def test_a_server_that_accepts_and_says_nothing(get):
     def wait(connection):
         connection.recv(1 << 16)

@@ -316,7 +316,8 @@ impl Connection {
     }
 
     /// The last address that the peer has proven to be its own (RFC 9000 §8.2): whoever is held to account by an address is by
-    /// this one. It follows [`Self::remote_address`] by a round trip.
+    /// this one. It follows [`Self::remote_address`] by a round trip. While [`Self::is_handshaking`], a client's is what its first
+    /// datagram claims to come from, and so is that of early data.
     pub fn validated_address(&self) -> SocketAddr {
         self.validated
     }
