@@ -5,6 +5,7 @@
 //! when the endpoint transmits, after [`Application::run`](crate::Application::run).
 
 mod doubt;
+mod elsewhere;
 mod events;
 mod pacing;
 
@@ -17,7 +18,7 @@ use bytes::Bytes;
 use quinn_proto::{ReadError, Side, VarInt, WriteError};
 use rustc_hash::FxHashSet;
 
-use self::{doubt::Doubt, pacing::Pacer};
+use self::{doubt::Doubt, elsewhere::Elsewhere, pacing::Pacer};
 use crate::{
     CloseReason, Config, Dir, Event, Read, ReadEnd, StreamId, Write, config::varint,
     crypto::HandshakeData, early::Outcome,
@@ -97,6 +98,8 @@ pub struct Connection {
     arrived: (SocketAddr, u64),
     /// Of the address, while it is not validated.
     doubt: Option<Box<Doubt>>,
+    /// Servers only.
+    elsewhere: Elsewhere,
     /// With a congestion controller that thinks in rates.
     pacer: Option<Box<Pacer>>,
 }
@@ -116,6 +119,7 @@ impl Connection {
             validated: canonical(engine.remote_address()),
             arrived: (canonical(engine.remote_address()), 0),
             doubt: None,
+            elsewhere: Elsewhere::default(),
             engine,
             now,
             events: VecDeque::new(),

@@ -85,6 +85,8 @@ counters! {
     paths_failed,
     /// Challenges sent without padding, because three times what had come from the new address was less.
     path_challenges_short,
+    /// Datagrams held back because three times what had come from their address was less: answers to challenges, and probes.
+    path_answers_held,
     /// PATH_CHALLENGE frames sent on connections that have ended.
     path_challenges_sent,
     /// PATH_CHALLENGE frames received on connections that have ended.

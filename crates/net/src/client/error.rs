@@ -328,6 +328,9 @@ pub(crate) fn of_quic(reason: &sterna_quic::CloseReason, phase: Phase) -> Error 
     match reason {
         Reason::Tls { error: tls, .. } => error.because(tls.clone()),
         Reason::PeerMisbehaved { reason, .. } => error.because(reason.clone()),
+        Reason::Stranded => {
+            error.because("the server forbids clients to go on from another address")
+        }
         Reason::Application { reason, .. } | Reason::Transport { reason, .. }
             if !reason.is_empty() =>
         {

@@ -59,7 +59,9 @@ impl Connection {
     pub(crate) fn note_arrival(&mut self, from: SocketAddr, bytes: usize) {
         let from = canonical(from);
         self.arrived = (from, bytes as u64);
-        if let Some(doubt) = self.doubt.as_mut().filter(|_| from == self.remote) {
+        if from != self.remote && from != self.validated {
+            self.elsewhere.arrived(from, bytes as u64);
+        } else if let Some(doubt) = self.doubt.as_mut().filter(|_| from == self.remote) {
             doubt.received += bytes as u64;
         }
         if let Some(path) = self.path_watch().filter(|path| path.is_open()) {
@@ -95,8 +97,13 @@ impl Connection {
             return (destination, data.len());
         };
         let size = path.cut().unwrap_or(data.len()).min(data.len());
+        let to = canonical(destination);
+        let is_there = to == self.remote;
+        if !is_there && to != self.validated && !self.elsewhere.spend(to, size) {
+            path.left(false);
+            return (destination, 0);
+        }
         let Some(doubt) = &mut self.doubt else { return (destination, size) };
-        let is_there = canonical(destination) == self.remote;
         if is_there && doubt.spend(size) {
             path.left(true);
             return (destination, size);

@@ -51,6 +51,7 @@ impl Connection {
             return;
         }
         self.remote = to;
+        self.elsewhere.forget(to);
         self.events.push_back(Event::Migrated { from, to });
         counters.migrations += 1;
         counters.rebinds += u64::from(from.ip() == to.ip());

@@ -110,6 +110,7 @@ impl<A: Application> Endpoint<A> {
                 connection.note_sent(transmit.size);
                 let (destination, size) =
                     connection.note_destination(transmit.destination, &outbox.buffer);
+                counters.path_answers_held += u64::from(size == 0);
                 let batch = Batch::new(&Transmit { destination, size, ..transmit });
                 if size > 0 && batch.send(&outbox.buffer, wire, counters) == Sent::Blocked {
                     outbox.waiting = Some(batch);
