@@ -5,9 +5,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quinn_proto::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn_proto::{
+    IdleTimeout, MtuDiscoveryConfig, TransportConfig, ValidationTokenConfig, VarInt,
+};
 
-use crate::{Observe, Tickets, congestion::Congestion, crypto};
+use crate::{
+    Observe, Tickets,
+    congestion::Congestion,
+    crypto,
+    token::{self, TokenKey},
+};
 
 /// Transport parameters and limits, for both roles.
 #[derive(Clone, Debug)]
@@ -43,6 +50,9 @@ pub struct Config {
     pub migration: bool,
     /// Connections of one endpoint; above it new ones are refused. Default: 100,000.
     pub max_connections: usize,
+    /// Handshakes of one endpoint that may be under way; above it new ones prove their address first, or are refused. One that
+    /// says nothing more costs some 45 KiB until `handshake_timeout`. Default: 4,096.
+    pub max_handshakes: usize,
     /// When a server makes a client prove its address first. Default: above 1,000 handshakes.
     pub retry: Retry,
     /// Servers: what seals their tickets and guards their early data; with it, `rustls::ServerConfig` needs neither a ticketer nor
@@ -57,7 +67,8 @@ pub struct Config {
 pub enum Retry {
     /// Never: a handshake costs one round trip, and a flood of spoofed ones costs memory.
     Never,
-    /// While more than this many handshakes of the endpoint are under way.
+    /// Under load: from when more than this many handshakes of the endpoint are under way, or first flights come at twice this
+    /// number in a second, until both have been below half of it for a second.
     Above(usize),
     /// Always: each new client pays one more round trip.
     Always,
@@ -118,6 +129,7 @@ impl Default for Config {
             mtu_discovery: true,
             migration: true,
             max_connections: 100_000,
+            max_handshakes: 4_096,
             retry: Retry::Above(1_000),
             tickets: None,
             observe: None,
@@ -128,7 +140,7 @@ impl Default for Config {
 impl Config {
     /// The engine's form of it.
     ///
-    /// `handshake_timeout`, `max_connections` and `retry` have no counterpart there, the endpoint
+    /// `handshake_timeout`, `max_connections`, `max_handshakes` and `retry` have no counterpart there, the endpoint
     /// itself enforces them; `migration`, `tickets` and `observe` go with TLS.
     pub(crate) fn to_engine(&self) -> TransportConfig {
         let Self {
@@ -145,6 +157,7 @@ impl Config {
             mtu_discovery,
             migration: _,
             max_connections: _,
+            max_handshakes: _,
             retry: _,
             tickets: _,
             observe: _,
@@ -174,14 +187,20 @@ impl ServerConfig {
     /// The engine's form of it; `token_key` seals Retry tokens.
     pub(crate) fn to_engine(
         &self,
-        token_key: Arc<dyn quinn_proto::crypto::HandshakeTokenKey>,
+        token_key: &TokenKey,
     ) -> Result<quinn_proto::ServerConfig, ConfigError> {
         let Config { observe, migration, tickets, .. } = &self.transport;
         let session = crypto::Server::new(self.tls.clone(), observe.clone(), *migration)?
             .with_tickets(tickets.clone());
-        let mut engine = quinn_proto::ServerConfig::new(Arc::new(session), token_key);
+        let mut engine =
+            quinn_proto::ServerConfig::new(Arc::new(session), Arc::new(token_key.clone()));
+        // req: 9000-8.1.3-next-time
+        let mut next = ValidationTokenConfig::default();
+        next.lifetime(token::NEXT_LIFETIME).log(Arc::new(token::Looked)).sent(1);
         engine
             .transport_config(Arc::new(self.transport.to_engine()))
+            .retry_token_lifetime(token::RETRY_LIFETIME)
+            .validation_token_config(next)
             // Each attempt is decided in the turn that brings it, so none is ever kept waiting.
             .max_incoming(MAX_UNDECIDED)
             .incoming_buffer_size(0)

@@ -8,6 +8,7 @@ mod doubt;
 mod elsewhere;
 mod events;
 mod pacing;
+mod unproven;
 
 use std::{
     collections::VecDeque, fmt, net::SocketAddr, ops::ControlFlow, sync::Arc, time::Duration,
@@ -18,7 +19,7 @@ use bytes::Bytes;
 use quinn_proto::{ReadError, Side, VarInt, WriteError};
 use rustc_hash::FxHashSet;
 
-use self::{doubt::Doubt, elsewhere::Elsewhere, pacing::Pacer};
+use self::{doubt::Doubt, elsewhere::Elsewhere, pacing::Pacer, unproven::Unproven};
 use crate::{
     CloseReason, Config, Dir, Event, Read, ReadEnd, StreamId, Write, config::varint,
     crypto::HandshakeData, early::Outcome,
@@ -100,6 +101,8 @@ pub struct Connection {
     doubt: Option<Box<Doubt>>,
     /// Servers only.
     elsewhere: Elsewhere,
+    /// Server: the client has not shown yet that its address is its own.
+    unproven: Option<Unproven>,
     /// With a congestion controller that thinks in rates.
     pacer: Option<Box<Pacer>>,
 }
@@ -129,6 +132,7 @@ impl Connection {
             early_news: None,
             queued: 0,
             sending,
+            unproven: None,
             pacer,
         }
     }

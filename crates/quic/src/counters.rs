@@ -62,6 +62,26 @@ counters! {
     refused,
     /// Datagrams of first flights answered with Retry.
     retried,
+    /// Times that load switched Retry on; it is on while this is more than the next one.
+    retry_switched_on,
+    /// Times that Retry went off again.
+    retry_switched_off,
+    /// First flights with a token that proves their address.
+    tokens_accepted,
+    /// Tokens that were not ours, or were changed.
+    tokens_forged,
+    /// Tokens that came too late.
+    tokens_expired,
+    /// Tokens that were used before, or that could not be remembered.
+    tokens_replayed,
+    /// Handshakes that began; as many are under way as this is more than the next one.
+    handshakes_begun,
+    /// Handshakes that ended, in whatever way.
+    handshakes_over,
+    /// First flights refused because as many handshakes as may be were under way.
+    handshakes_refused,
+    /// Stateless resets sent.
+    resets_sent,
     /// Handshakes given up because they took too long.
     handshakes_timed_out,
     /// Handshakes whose early data (0-RTT) was taken.

@@ -16,8 +16,8 @@ use rand::{SeedableRng, rngs::StdRng};
 use tokio::time::{Sleep, sleep_until};
 
 use crate::{
-    Application, ClientConfig, ConnectError, ConnectionKey, Counters, Endpoint, ServerConfig,
-    SocketOptions, SocketReport,
+    Application, ClientConfig, ConnectError, ConnectionKey, Counters, Endpoint, Secret,
+    ServerConfig, SocketOptions, SocketReport,
     place::Place,
     socket::{self, Udp},
     steer,
@@ -54,7 +54,12 @@ impl Group {
         }
         let (sockets, mut report) = socket::bind(address, workers, options)?;
         let address = sockets[0].local_addr()?;
-        let places = Place::group(workers, &mut StdRng::from_os_rng());
+        let mut rng = StdRng::from_os_rng();
+        let secret = match &options.secret {
+            Some(secret) => secret.at(address),
+            None => Secret::random(&mut rng),
+        };
+        let places = Place::group(workers, &secret, &mut rng);
         if options.steering && workers > 1 {
             let program = steer::program(&places[0].cipher, places[0].route.generation);
             match socket::steer(&sockets[0], &program) {

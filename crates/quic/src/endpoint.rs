@@ -5,6 +5,7 @@
 //! [`Application`].
 
 mod admission;
+mod load;
 mod table;
 mod transmit;
 
@@ -171,6 +172,11 @@ impl<A: Application> Endpoint<A> {
         self.admission.refuse_new();
     }
 
+    /// Memory is short, or no longer: while it is, new clients prove their address first, if they are ever asked to.
+    pub fn set_pressure(&mut self, is_short: bool) {
+        self.admission.press(is_short);
+    }
+
     /// Marks all connections as due for `run` in the next turn (drain, reload).
     pub fn touch_all(&mut self) {
         let (due, touched) = (&mut self.due, &mut self.touched);
@@ -228,7 +234,15 @@ impl<A: Application> Endpoint<A> {
 
     /// What has been counted.
     pub fn counters(&self) -> Counters {
-        self.counters
+        let mut counters = self.counters;
+        // All workers share their count: the first tells it.
+        if self.place.worker() == 0 {
+            let [forged, expired, replayed] = self.place.token_key().refused();
+            counters.tokens_forged = forged;
+            counters.tokens_expired = expired;
+            counters.tokens_replayed = replayed;
+        }
+        counters
     }
 
     /// The worker that a connection ID in this datagram names, as the kernel would read it.
@@ -249,7 +263,7 @@ impl<A: Application> Endpoint<A> {
 
     /// When a turn is due at the latest.
     pub fn timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        [self.timers.next(), self.admission.looks_at()].into_iter().flatten().min()
     }
 
     /// Looks for forwarded datagrams and woken tasks, and leaves wakers for more; true when there
@@ -310,6 +324,7 @@ impl<A: Application> Endpoint<A> {
         match self.engine.handle(now, remote, local_ip, ecn, data, &mut self.reply) {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 if let Some(slot) = self.connections.of_handle(handle) {
+                    slot.connection.note_received(bytes);
                     slot.connection.note_arrival(remote, bytes);
                     slot.connection.engine.handle_event(event);
                     slot.connection.note_path(&mut self.counters);
@@ -317,14 +332,21 @@ impl<A: Application> Endpoint<A> {
                     slot.touch(&mut self.due, &mut self.touched);
                 }
             }
-            Some(DatagramEvent::NewConnection(incoming)) => self.admit(incoming, now, wire),
-            Some(DatagramEvent::Response(transmit)) => self.reply(&transmit, wire),
+            Some(DatagramEvent::NewConnection(incoming)) => {
+                self.admit(incoming, bytes, now, wire);
+            }
+            Some(DatagramEvent::Response(transmit)) => {
+                let is_reset = self.reply.first().is_some_and(|first| first & LONG == 0);
+                self.counters.resets_sent += u64::from(is_reset);
+                self.reply(&transmit, wire);
+            }
             None => {}
         }
     }
 
     /// Handles all timers that are due.
     fn expire(&mut self, now: Instant) {
+        self.look(now);
         let Self { timers, connections, app, .. } = self;
         while let Some(key) = timers
             .pop(now, |key, at| connections.get_mut(key).is_some_and(|slot| slot.armed.disarm(at)))
@@ -342,6 +364,7 @@ impl<A: Application> Endpoint<A> {
             if slot.handshake_deadline.is_some_and(|deadline| deadline <= now) {
                 slot.handshake_deadline = None;
                 self.admission.handshake_over();
+                self.counters.handshakes_over += 1;
                 self.counters.handshakes_timed_out += 1;
                 slot.connection.give_up(now);
             }
@@ -372,6 +395,7 @@ impl<A: Application> Endpoint<A> {
         if slot.handshake_deadline.is_some() && !slot.connection.is_handshaking() {
             slot.handshake_deadline = None;
             self.admission.handshake_over();
+            self.counters.handshakes_over += 1;
         }
         if let Some(state) = &mut slot.state {
             self.app.run(state, &mut slot.connection, now);
@@ -425,6 +449,7 @@ impl<A: Application> Endpoint<A> {
         connection.gather(now);
         let state = self.app.opened(&mut connection, now);
         self.admission.handshake_begun();
+        self.counters.handshakes_begun += 1;
         self.counters.connections_opened += 1;
         let slot = Slot::new(handle, connection, state, handshake_deadline);
         self.connections.insert(key, slot).touch(&mut self.due, &mut self.touched);
@@ -481,6 +506,9 @@ impl<A: Application> fmt::Debug for Endpoint<A> {
             .finish_non_exhaustive()
     }
 }
+
+/// The bit of a long header (RFC 9000 §17.2): of all that goes to strangers, resets alone have none.
+const LONG: u8 = 0x80;
 
 /// How often a connection may run in one turn: once for the network, then for tasks that its own
 /// running woke. What is woken after that waits for the next turn, so that sending is never starved.

@@ -25,12 +25,14 @@ mod endpoint;
 mod event;
 mod mailbox;
 mod place;
+mod secret;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod socket;
 mod steer;
 mod stream;
 mod timer;
+mod token;
 mod wire;
 
 pub use config::{ClientConfig, Config, ConfigError, Retry, ServerConfig};
@@ -41,6 +43,7 @@ pub use driver::{Driver, Group, Member};
 pub use early::{Opened, ReplayGuard, Tickets, Verdict, Window};
 pub use endpoint::{Admit, Application, ConnectError, Endpoint};
 pub use event::{CloseReason, Event};
+pub use secret::Secret;
 pub use socket::{SocketOptions, SocketReport};
 pub use stream::{Dir, Read, ReadEnd, StreamId, Write};
 pub use wire::{Datagram, Outgoing, Sent, Wire};

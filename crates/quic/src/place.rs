@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::{hkdf, hmac};
+use aws_lc_rs::hmac;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::{
+    Secret,
     cid::{Cipher, Generator, Route},
     mailbox::Mailbox,
+    token::TokenKey,
 };
 
 /// One worker's place.
@@ -25,7 +27,7 @@ pub(crate) struct Place {
 #[derive(Clone, Debug)]
 struct Keys {
     reset: Arc<hmac::Key>,
-    token: Arc<hkdf::Prk>,
+    token: TokenKey,
 }
 
 /// Whose datagram it is.
@@ -40,10 +42,11 @@ pub(crate) enum Owner {
 }
 
 impl Place {
-    /// Places for `workers` workers, at most 256. All random choices come from `rng`.
-    pub(crate) fn group(workers: usize, rng: &mut StdRng) -> Vec<Self> {
-        let cipher = Arc::new(Cipher::new(rng));
-        let keys = Keys::new(rng);
+    /// Places for `workers` workers, at most 256. All random choices come from `rng`, all keys from `secret`.
+    pub(crate) fn group(workers: usize, secret: &Secret, rng: &mut StdRng) -> Vec<Self> {
+        let cipher = StdRng::from_seed(secret.derive("connection IDs"));
+        let cipher = Arc::new(Cipher::new(&mut { cipher }));
+        let keys = Keys::new(secret);
         let mailboxes = Mailbox::group(workers, MAILBOX_CAPACITY);
         let numbered = (0..=u8::MAX).zip(mailboxes);
         numbered
@@ -91,16 +94,20 @@ impl Place {
         config
     }
 
-    pub(crate) fn token_key(&self) -> Arc<dyn quinn_proto::crypto::HandshakeTokenKey> {
-        self.keys.token.clone()
+    pub(crate) fn token_key(&self) -> &TokenKey {
+        &self.keys.token
+    }
+
+    /// Which worker of its group it is.
+    pub(crate) fn worker(&self) -> u8 {
+        self.route.worker
     }
 }
 
 impl Keys {
-    fn new(rng: &mut StdRng) -> Self {
-        let reset = hmac::Key::new(hmac::HMAC_SHA256, &rng.random::<[u8; 32]>());
-        let token = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&rng.random::<[u8; 32]>());
-        Self { reset: Arc::new(reset), token: Arc::new(token) }
+    fn new(secret: &Secret) -> Self {
+        let reset = hmac::Key::new(hmac::HMAC_SHA256, &secret.derive("resets"));
+        Self { reset: Arc::new(reset), token: TokenKey::new(&secret.derive("tokens")) }
     }
 }
 

@@ -26,7 +26,7 @@ use self::link::Line;
 pub use self::link::Link;
 use crate::{
     Application, ClientConfig, ConfigError, ConnectError, ConnectionKey, Datagram, Endpoint,
-    Outgoing, Sent, ServerConfig, Wire, place::Place,
+    Outgoing, Secret, Sent, ServerConfig, Wire, place::Place,
 };
 
 /// How datagrams find a worker.
@@ -138,7 +138,8 @@ impl<S: Application, C: Application> Network<S, C> {
     /// # Panics
     /// With more than 65,535 clients.
     pub fn add_client(&mut self, application: C) -> usize {
-        let place = Place::group(1, &mut self.rng).pop().expect("a group of one has one");
+        let secret = Secret::random(&mut self.rng);
+        let place = Place::group(1, &secret, &mut self.rng).pop().expect("a group of one has one");
         let endpoint = Endpoint::new(place, None, application).expect("nothing to configure");
         let port = u16::try_from(self.clients.len() + 1).expect("fewer clients than ports");
         let address = ([10, 0, 0, 1], port).into();
@@ -367,7 +368,9 @@ fn servers<S: Application>(
 ) -> Result<Vec<Endpoint<S>>, ConfigError> {
     let applications: Vec<S> = applications.into_iter().collect();
     // Not the network's own sequence: a restart must find the same keys.
-    let places = Place::group(applications.len(), &mut StdRng::seed_from_u64(!seed));
+    let mut rng = StdRng::seed_from_u64(!seed);
+    let secret = Secret::random(&mut rng);
+    let places = Place::group(applications.len(), &secret, &mut rng);
     let pairs = places.into_iter().zip(applications);
     pairs.map(|(place, app)| Endpoint::new(place, Some(config), app)).collect()
 }

@@ -21,6 +21,7 @@ use tokio::{io::Interest, net::UdpSocket};
 
 use self::slots::{SLOT, Slots};
 use crate::{
+    Secret,
     steer::Instruction,
     wire::{Datagram, Outgoing, Sent, Wire},
 };
@@ -35,6 +36,9 @@ pub struct SocketOptions {
     pub steering: bool,
     /// Many datagrams in one system call (UDP GSO). Default: on, where the kernel has it.
     pub segmentation: bool,
+    /// What connection IDs, reset tokens and Retry tokens are made with. Default: random, so that those of another process are
+    /// worth nothing.
+    pub secret: Option<Secret>,
 }
 
 /// What the kernel granted: for the one actionable warning.
@@ -52,7 +56,7 @@ pub struct SocketReport {
 
 impl Default for SocketOptions {
     fn default() -> Self {
-        Self { buffer_size: 4 << 20, steering: true, segmentation: true }
+        Self { buffer_size: 4 << 20, steering: true, segmentation: true, secret: None }
     }
 }
 

@@ -37,8 +37,12 @@ section! {
         pub migration: bool = true,
         /// Connections of one worker; above it new ones are refused.
         pub max_connections: u32 = 100_000,
-        /// When a client must prove its address before anything is kept for it: `auto` while more than `retry_above`
-        /// handshakes of a worker are under way. It costs the client one round trip.
+        /// Handshakes of one worker that may be under way; above it a client that has not proven its address does that first, and
+        /// others are refused. One that goes no further costs some 45 KiB for `timeouts.handshake`.
+        pub handshakes: u32 = 4096,
+        /// When a client must prove its address before anything is kept for it: `auto` from when more than `retry_above`
+        /// handshakes of a worker are under way, or first flights come at twice that number in a second, until both have been
+        /// below half of it for a second. It costs the client one round trip, unless it was here within the last day.
         pub retry: Retry = Retry::Auto,
         /// Handshakes under way above which `auto` asks for the proof.
         pub retry_above: u32 = RETRY_ABOVE,
@@ -141,6 +145,7 @@ impl Quic {
             mtu_discovery,
             migration,
             max_connections,
+            max_handshakes,
             retry,
             // The server's own.
             tickets: _,
@@ -157,6 +162,7 @@ impl Quic {
         *mtu_discovery = self.mtu_discovery;
         *migration = self.migration;
         *max_connections = usize::try_from(self.max_connections).unwrap_or(usize::MAX);
+        *max_handshakes = usize::try_from(self.handshakes).unwrap_or(usize::MAX);
         *retry = match self.retry {
             Retry::Auto => {
                 quic::Retry::Above(usize::try_from(self.retry_above).unwrap_or(usize::MAX))

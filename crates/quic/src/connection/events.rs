@@ -98,6 +98,7 @@ impl Connection {
     /// So many bytes left for the network.
     pub(crate) fn note_sent(&mut self, bytes: usize) {
         self.queued = self.queued.saturating_sub(bytes as u64);
+        self.spend_unproven(bytes);
         if let Some(pacer) = &mut self.pacer {
             pacer.spend(bytes);
         }

@@ -33,6 +33,15 @@ pub(super) fn pair(keys: quic::Keys, level: Level, observer: &Observer, path: Pa
     }
 }
 
+/// Both directions of the handshake; what can be opened proves the peer's address (RFC 9000 §8.1).
+pub(super) fn handshake(keys: quic::Keys, observer: &Observer, path: Path<'_>) -> Keys {
+    let mut keys = pair(keys, Level::Handshake, observer, None);
+    if let Some(path) = path {
+        keys.packet.remote = Box::new(Proving { key: keys.packet.remote, path: path.clone() });
+    }
+    keys
+}
+
 pub(super) fn header(key: Box<dyn quic::HeaderProtectionKey>) -> Box<dyn HeaderKey> {
     Box::new(Header(key))
 }
@@ -234,6 +243,36 @@ impl PacketKey for Later {
 
     fn integrity_limit(&self) -> u64 {
         self.key().integrity_limit()
+    }
+}
+
+/// The key for what a client sends in the handshake.
+struct Proving {
+    key: Box<dyn PacketKey>,
+    path: Arc<PathWatch>,
+}
+
+impl PacketKey for Proving {
+    fn encrypt(&self, packet: u64, buf: &mut [u8], header_len: usize) {
+        self.key.encrypt(packet, buf, header_len);
+    }
+
+    fn decrypt(&self, packet: u64, header: &[u8], buf: &mut BytesMut) -> Result<(), CryptoError> {
+        self.key.decrypt(packet, header, buf)?;
+        self.path.prove();
+        Ok(())
+    }
+
+    fn tag_len(&self) -> usize {
+        self.key.tag_len()
+    }
+
+    fn confidentiality_limit(&self) -> u64 {
+        self.key.confidentiality_limit()
+    }
+
+    fn integrity_limit(&self) -> u64 {
+        self.key.integrity_limit()
     }
 }
 

@@ -17,6 +17,8 @@ use std::sync::{
 #[derive(Debug, Default)]
 pub(crate) struct PathWatch {
     is_open: AtomicBool,
+    /// A packet under handshake keys came: only who reads what is sent to the first address can make one.
+    is_proven: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -51,6 +53,15 @@ impl PathWatch {
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.is_open.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn prove(&self) {
+        self.is_proven.store(true, Ordering::Relaxed);
+    }
+
+    /// The handshake has shown that the first address is the peer's own.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.is_proven.load(Ordering::Relaxed)
     }
 
     /// The frames of a packet, before it is sealed.

@@ -278,7 +278,7 @@ impl Session for TlsSession {
         };
         match change {
             KeyChange::Handshake { keys } => {
-                Some(keys::pair(keys, Level::Handshake, &self.observer, None))
+                Some(keys::handshake(keys, &self.observer, self.path.as_ref()))
             }
             KeyChange::OneRtt { keys, next } => {
                 self.next = Some(Arc::new(next));

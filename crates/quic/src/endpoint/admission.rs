@@ -4,18 +4,23 @@ use std::time::{Duration, Instant};
 
 use quinn_proto::Incoming;
 
-use super::{Admit, Application, Endpoint};
+use super::{
+    Admit, Application, Endpoint,
+    load::{Change, Load},
+};
 use crate::{Config, Retry, connection::Sending, wire::Wire};
 
 /// The policy, and the figures that it looks at.
 #[derive(Debug)]
 pub(super) struct Admission {
     max_connections: usize,
+    max_handshakes: usize,
     retry: Retry,
     handshake_timeout: Duration,
     sending: Sending,
     is_refusing: bool,
     handshakes: usize,
+    load: Load,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -23,11 +28,14 @@ enum Verdict {
     Accept,
     Retry,
     Refuse,
+    /// A refusal because too many handshakes are under way.
+    Crowded,
 }
 
 impl Admission {
     pub(super) fn set_policy(&mut self, config: &Config) {
         self.max_connections = config.max_connections;
+        self.max_handshakes = config.max_handshakes;
         self.retry = config.retry;
         self.handshake_timeout = config.handshake_timeout;
         self.sending = Sending::of(config);
@@ -35,6 +43,10 @@ impl Admission {
 
     pub(super) fn refuse_new(&mut self) {
         self.is_refusing = true;
+    }
+
+    pub(super) fn press(&mut self, is_pressed: bool) {
+        self.load.press(is_pressed);
     }
 
     pub(super) fn handshake_begun(&mut self) {
@@ -45,12 +57,34 @@ impl Admission {
         self.handshakes -= 1;
     }
 
+    /// A first flight came. What it did to the switch of Retry.
+    fn note(&mut self, is_proven: bool, now: Instant) -> Option<Change> {
+        match self.retry {
+            Retry::Above(above) if !is_proven => self.load.arrives(above, self.handshakes, now),
+            _ => None,
+        }
+    }
+
+    fn look(&mut self, now: Instant) -> Option<Change> {
+        match self.retry {
+            Retry::Above(above) => self.load.look(above, self.handshakes, now),
+            // It was another policy that switched it on.
+            Retry::Never | Retry::Always => self.load.end(),
+        }
+    }
+
+    /// When the switch of Retry is to be looked at, if it is on.
+    pub(super) fn looks_at(&self) -> Option<Instant> {
+        self.load.until()
+    }
+
     /// `may_retry`: the client has not proved its address yet, and can.
     fn judge(&self, connections: usize, may_retry: bool, wanted: Admit) -> Verdict {
+        let is_crowded = self.handshakes >= self.max_handshakes;
         let wants_retry = wanted == Admit::Prove
             || match self.retry {
                 Retry::Never => false,
-                Retry::Above(handshakes) => self.handshakes > handshakes,
+                Retry::Above(_) => self.load.is_on() || is_crowded,
                 Retry::Always => true,
             };
         let is_unwanted = wanted == Admit::Refuse || (wanted == Admit::Prove && !may_retry);
@@ -59,6 +93,8 @@ impl Admission {
         // req: 9000-8.1.2-retry-once
         } else if wants_retry && may_retry {
             Verdict::Retry
+        } else if is_crowded {
+            Verdict::Crowded
         } else {
             Verdict::Accept
         }
@@ -68,24 +104,42 @@ impl Admission {
 impl Default for Admission {
     fn default() -> Self {
         let config = Config::default();
-        let (sending, is_refusing, handshakes) = (Sending::of(&config), false, 0);
-        let Config { max_connections, retry, handshake_timeout, .. } = config;
-        Self { max_connections, retry, handshake_timeout, sending, is_refusing, handshakes }
+        Self {
+            max_connections: config.max_connections,
+            max_handshakes: config.max_handshakes,
+            retry: config.retry,
+            handshake_timeout: config.handshake_timeout,
+            sending: Sending::of(&config),
+            is_refusing: false,
+            handshakes: 0,
+            load: Load::default(),
+        }
     }
 }
 
 impl<A: Application> Endpoint<A> {
-    /// Decides on a first flight at once: what waits undecided can be filled by anyone.
-    pub(super) fn admit(&mut self, incoming: Incoming, now: Instant, wire: &mut impl Wire) {
+    /// Decides on a first flight at once: what waits undecided can be filled by anyone. `bytes`: of its datagram.
+    pub(super) fn admit(
+        &mut self,
+        incoming: Incoming,
+        bytes: usize,
+        now: Instant,
+        wire: &mut impl Wire,
+    ) {
         let is_proven = incoming.remote_address_validated();
         let may_retry = incoming.may_retry() && !is_proven;
         let client = incoming.remote_address().ip().to_canonical();
+        self.counters.tokens_accepted += u64::from(is_proven);
+        let change = self.admission.note(is_proven, now);
+        self.note_switch(change);
         let wanted = self.app.admit(client, is_proven, now);
         self.reply.clear();
-        match self.admission.judge(self.connections.len(), may_retry, wanted) {
-            Verdict::Accept => self.accept(incoming, now, wire),
-            Verdict::Refuse => {
+        let verdict = self.admission.judge(self.connections.len(), may_retry, wanted);
+        match verdict {
+            Verdict::Accept => self.accept(incoming, bytes, now, wire),
+            Verdict::Refuse | Verdict::Crowded => {
                 self.counters.refused += 1;
+                self.counters.handshakes_refused += u64::from(verdict == Verdict::Crowded);
                 let refusal = self.engine.refuse(incoming, &mut self.reply);
                 self.reply(&refusal, wire);
             }
@@ -99,11 +153,31 @@ impl<A: Application> Endpoint<A> {
         }
     }
 
-    fn accept(&mut self, incoming: Incoming, now: Instant, wire: &mut impl Wire) {
+    /// Switches Retry off when it has been calm for long enough.
+    pub(super) fn look(&mut self, now: Instant) {
+        if self.admission.looks_at().is_some_and(|at| at <= now) {
+            let change = self.admission.look(now);
+            self.note_switch(change);
+        }
+    }
+
+    fn note_switch(&mut self, change: Option<Change>) {
+        match change {
+            Some(Change::On) => self.counters.retry_switched_on += 1,
+            Some(Change::Off) => self.counters.retry_switched_off += 1,
+            None => {}
+        }
+    }
+
+    fn accept(&mut self, incoming: Incoming, bytes: usize, now: Instant, wire: &mut impl Wire) {
+        let is_proven = incoming.remote_address_validated();
         let deadline = now + self.admission.handshake_timeout;
         match self.engine.accept(incoming, now, &mut self.reply, None) {
             Ok((handle, connection)) => {
-                self.open(handle, connection, self.admission.sending, deadline, now);
+                let key = self.open(handle, connection, self.admission.sending, deadline, now);
+                if !is_proven && let Some(slot) = self.connections.get_mut(key) {
+                    slot.connection.limit_unproven(bytes);
+                }
             }
             Err(error) => {
                 if let Some(response) = error.response {
@@ -119,7 +193,13 @@ mod tests {
     use super::*;
 
     fn admission(retry: Retry, handshakes: usize) -> Admission {
-        Admission { max_connections: 10, retry, handshakes, ..Admission::default() }
+        Admission {
+            max_connections: 10,
+            max_handshakes: 100,
+            retry,
+            handshakes,
+            ..Admission::default()
+        }
     }
 
     #[test]
@@ -132,10 +212,40 @@ mod tests {
     #[test]
     // req: 9000-8.1.2-retry-once
     fn retry_begins_above_the_bound_of_handshakes_and_asks_nobody_twice() {
-        assert_eq!(admission(Retry::Above(3), 3).judge(0, true, Admit::Accept), Verdict::Accept);
-        assert_eq!(admission(Retry::Above(3), 4).judge(0, true, Admit::Accept), Verdict::Retry);
-        assert_eq!(admission(Retry::Above(3), 4).judge(0, false, Admit::Accept), Verdict::Accept);
-        assert_eq!(admission(Retry::Always, 0).judge(0, true, Admit::Accept), Verdict::Retry);
+        let noted = |retry, handshakes| {
+            let mut admission = admission(retry, handshakes);
+            admission.note(false, Instant::now());
+            admission
+        };
+        assert_eq!(noted(Retry::Above(3), 3).judge(0, true, Admit::Accept), Verdict::Accept);
+        assert_eq!(noted(Retry::Above(3), 4).judge(0, true, Admit::Accept), Verdict::Retry);
+        assert_eq!(noted(Retry::Above(3), 4).judge(0, false, Admit::Accept), Verdict::Accept);
+        assert_eq!(noted(Retry::Always, 0).judge(0, true, Admit::Accept), Verdict::Retry);
+    }
+
+    #[test]
+    fn as_many_handshakes_as_may_be_under_way_leave_no_place_whatever_was_proven() {
+        for (retry, unproven) in [
+            (Retry::Never, Verdict::Crowded),
+            (Retry::Above(1000), Verdict::Retry),
+            (Retry::Always, Verdict::Retry),
+        ] {
+            let full = admission(retry, 100);
+            assert_eq!(full.judge(0, true, Admit::Accept), unproven, "{retry:?}");
+            assert_eq!(full.judge(0, false, Admit::Accept), Verdict::Crowded, "{retry:?}");
+            assert_eq!(admission(retry, 99).judge(0, false, Admit::Accept), Verdict::Accept);
+        }
+    }
+
+    #[test]
+    fn memory_that_is_short_asks_for_proof_unless_that_is_switched_off() {
+        for (retry, verdict) in
+            [(Retry::Above(1000), Verdict::Retry), (Retry::Never, Verdict::Accept)]
+        {
+            let mut admission = admission(retry, 0);
+            admission.press(true);
+            assert_eq!(admission.judge(0, true, Admit::Accept), verdict);
+        }
     }
 
     #[test]

@@ -95,7 +95,8 @@ impl<A: Application> Endpoint<A> {
                 }
                 let mtu = usize::from(connection.engine.current_mtu()).max(1);
                 let segments = wire.max_segments().min(MAX_PAYLOAD / mtu).max(1);
-                let segments = connection.pace(now, segments);
+                let segments = connection.allow_unproven(segments);
+                let segments = segments.and_then(|most| connection.pace(now, most));
                 let Some(segments) = segments.and_then(|most| connection.credit(most)) else {
                     slot.is_quiet = true;
                     continue;

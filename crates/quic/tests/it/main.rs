@@ -13,6 +13,8 @@ mod peer;
 #[cfg(test)]
 mod play;
 #[cfg(test)]
+mod protection;
+#[cfg(test)]
 mod rebinds;
 #[cfg(test)]
 mod simulated;

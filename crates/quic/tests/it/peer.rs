@@ -244,9 +244,14 @@ impl Stream {
 
 /// A server's and a client's configuration that trust each other, on short time-outs.
 pub(crate) fn configs() -> (ServerConfig, ClientConfig) {
+    configs_named(&["localhost".to_owned()])
+}
+
+/// With so many names in the server's certificate.
+pub(crate) fn configs_named(names: &[String]) -> (ServerConfig, ClientConfig) {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let certificate =
-        rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        rcgen::CertificateParams::new(names.to_vec()).unwrap().self_signed(&key).unwrap();
     let certificate = CertificateDer::from(certificate);
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
