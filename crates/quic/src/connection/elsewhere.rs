@@ -44,8 +44,8 @@ impl Elsewhere {
 /// RFC 9000 §8.1.
 const FACTOR: u64 = 3;
 
-/// As many as the engine keeps challenges for.
-const MOST: usize = 16;
+/// More than the engine keeps challenges for: what is held back fills its congestion window until it counts as lost.
+const MOST: usize = 64;
 
 #[cfg(test)]
 mod tests {
