@@ -22,6 +22,7 @@ mod logging;
 mod operation;
 mod plain;
 mod preflight;
+mod quic_secret;
 mod report;
 mod serve;
 mod signals;

@@ -1,6 +1,6 @@
 //! What a user of this crate chooses of QUIC.
 
 pub use sterna_quic::{
-    Config, Counters, Retry,
+    Config, Counters, Retry, Secret,
     congestion::{Algorithm, Congestion},
 };

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response};
-use sterna_quic::{Group, SocketOptions};
+use sterna_quic::{Group, Secret, SocketOptions};
 use tokio::{runtime::Runtime, sync::watch};
 use tower_service::Service;
 
@@ -53,6 +53,7 @@ pub struct Builder {
     tls: Option<ServerTls>,
     workers: Option<usize>,
     config: Config,
+    secret: Option<Secret>,
 }
 
 impl Builder {
@@ -84,12 +85,20 @@ impl Builder {
         self
     }
 
+    /// What QUIC's connection IDs, reset tokens and Retry tokens are made with: kept over a restart, it tells clients at once
+    /// that their connections are gone, and lets those in that have shown their address before. Default: random.
+    #[must_use]
+    pub fn quic_secret(mut self, secret: impl Into<Option<Secret>>) -> Self {
+        self.secret = secret.into();
+        self
+    }
+
     /// Binds every socket of every worker, or none.
     ///
     /// # Errors
     /// What could not be bound, and what to do about it. Nothing has been started then.
     pub fn bind(self) -> Result<Bound, BindError> {
-        let Self { addresses, tls, workers, config } = self;
+        let Self { addresses, tls, workers, config, secret } = self;
         if addresses.is_empty() {
             return Err(BindError::NoAddress);
         }
@@ -99,6 +108,7 @@ impl Builder {
         let options = has_quic.then(|| SocketOptions {
             buffer_size: config.udp_buffer,
             steering: config.steering,
+            secret,
             ..SocketOptions::default()
         });
 

@@ -50,6 +50,7 @@ pub(super) fn status(operation: &Operation) -> Json {
         },
         "counters": counters,
         "quic": quic,
+        "quic_handshakes": handshakes(&inspection),
         "durations": {
             "bounds_seconds": Metrics::bounds().collect::<Vec<_>>(),
             "requests": operation.facts.shared.metrics().durations(),
@@ -57,6 +58,15 @@ pub(super) fn status(operation: &Operation) -> Json {
         "certificates": certificates(&operation.tls()).iter().map(|certificate| json!({
             "names": certificate.names, "not_after": certificate.not_after,
         })).collect::<Vec<_>>(),
+    })
+}
+
+/// Handshakes over QUIC that are under way, and workers on which load has switched Retry on.
+fn handshakes(inspection: &Inspection) -> Json {
+    let quic = &inspection.quic;
+    json!({
+        "under_way": quic.handshakes_begun.saturating_sub(quic.handshakes_over),
+        "workers_with_retry": quic.retry_switched_on.saturating_sub(quic.retry_switched_off),
     })
 }
 
