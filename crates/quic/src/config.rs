@@ -53,7 +53,7 @@ pub struct Config {
     /// Handshakes of one endpoint that may be under way; above it new ones prove their address first, or are refused. One that
     /// says nothing more costs some 45 KiB until `handshake_timeout`. Default: 4,096.
     pub max_handshakes: usize,
-    /// When a server makes a client prove its address first. Default: above 1,000 handshakes.
+    /// When a server makes a client prove its address first. Default: above 500 handshakes.
     pub retry: Retry,
     /// Servers: what seals their tickets and guards their early data; with it, `rustls::ServerConfig` needs neither a ticketer nor
     /// a session storage. Default: none.
@@ -130,7 +130,7 @@ impl Default for Config {
             migration: true,
             max_connections: 100_000,
             max_handshakes: 4_096,
-            retry: Retry::Above(1_000),
+            retry: Retry::Above(500),
             tickets: None,
             observe: None,
         }

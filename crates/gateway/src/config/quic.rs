@@ -67,7 +67,7 @@ section! {
 }
 
 /// That of `quic::Config`, where it is hidden in a variant.
-const RETRY_ABOVE: u32 = 1000;
+const RETRY_ABOVE: u32 = 500;
 
 choice! {
     /// A congestion controller.
