@@ -1,5 +1,6 @@
 """First flights by the thousand: one ClientHello of aioquic's, sealed anew for each connection ID, from many addresses."""
 
+import datetime
 import os
 import select
 import socket
@@ -8,7 +9,12 @@ import time
 from aioquic.buffer import Buffer
 from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.packet import QuicPacketType, pull_quic_header
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
+from conftest import Certificate
 from h3raw import Connection, Peer
 
 VERSION_1 = 1
@@ -117,12 +123,40 @@ def kind(datagram):
     return pull_quic_header(Buffer(data=datagram), host_cid_length=ID).packet_type
 
 
-def answers(udp, wait=0.4):
-    """All datagrams that come until none has come for `wait` seconds."""
-    udp.settimeout(wait)
+def answers(udp, wait=0.4, first=30.0):
+    """All datagrams that come until none has come for `wait` seconds; the first may take longer."""
+    udp.settimeout(first)
     received = []
     try:
         while True:
             received.append(udp.recv(65536))
+            udp.settimeout(wait)
     except TimeoutError:
         return received
+
+
+def eventually(true, within=60.0):
+    """Waits until it is; what it was at last."""
+    deadline = time.monotonic() + within
+    while not (found := true()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
+def long_chain(folder):
+    """A certificate that is longer than what an address that has proven nothing may get."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    names = [x509.DNSName("localhost"), *(x509.DNSName(f"host{at}.example") for at in range(400))]
+    now = datetime.datetime.now(datetime.timezone.utc)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name)
+    builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(now - datetime.timedelta(days=1))
+    builder = builder.not_valid_after(now + datetime.timedelta(days=10))
+    builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    cert = builder.sign(key, hashes.SHA256())
+    files = Certificate(folder / "cert.pem", folder / "key.pem", "")
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    files.cert.write_bytes(cert.public_bytes(pem))
+    files.key.write_bytes(key.private_bytes(pem, pkcs8, serialization.NoEncryption()))
+    return files

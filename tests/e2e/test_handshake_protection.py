@@ -3,7 +3,6 @@
 `STERNA_FLOOD=60` is the long run of the flood, in seconds, at 5,000 first flights in each.
 """
 
-import datetime
 import os
 import socket
 import threading
@@ -12,17 +11,13 @@ import time
 import pytest
 from aioquic.buffer import Buffer
 from aioquic.quic.packet import QuicPacketType, pull_quic_header
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from admin import Admin
-from conftest import Certificate, binary
+from conftest import binary
 from h3client import Client
 from h3raw import Peer
 from server import Server
-from strangers import Crowd, Hello, answers, kind
+from strangers import Crowd, Hello, answers, eventually, kind, long_chain
 
 CONFIG = """
 listen = [%(listen)s]
@@ -146,15 +141,15 @@ def test_without_retry_a_flood_fills_memory_up_to_the_bound_on_handshakes(serve)
     before = server.rss_kib()
     with Crowd(256) as crowd:
         crowd.rush(server.address, flights, 1000)
-        crowd.listen(1.0)
-        status = server.admin.get("/status").json()
-        grown = server.rss_kib() - before
+        assert eventually(lambda: server.quic()["handshakes_refused"] > 0)
+        grown, status = server.rss_kib() - before, server.admin.get("/status").json()
+        crowd.listen(0.5)
     under_way, refused = status["quic_handshakes"]["under_way"], status["quic"]["handshakes_refused"]
     print(f"{under_way} handshakes under way, {refused} refused: RSS +{grown} KiB, {grown / max(1, under_way):.1f} KiB each")
     assert crowd.retries == 0
     assert 0 < under_way <= 400 and refused > 0
     # What Retry saves: each of them is kept.
-    assert grown > 400 * 8
+    assert grown > under_way * 8
 
 
 # -- amplification ------------------------------------------------------------------------------------------------
@@ -164,23 +159,6 @@ def test_without_retry_a_flood_fills_memory_up_to_the_bound_on_handshakes(serve)
 def long_certificate(tmp_path_factory):
     """With a chain that is longer than what an address that has proven nothing may get."""
     return long_chain(tmp_path_factory.mktemp("long"))
-
-
-def long_chain(folder):
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    names = [x509.DNSName("localhost"), *(x509.DNSName(f"host{at}.example") for at in range(400))]
-    now = datetime.datetime.now(datetime.timezone.utc)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name)
-    builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
-    builder = builder.not_valid_before(now - datetime.timedelta(days=1))
-    builder = builder.not_valid_after(now + datetime.timedelta(days=10))
-    cert = builder.add_extension(x509.SubjectAlternativeName(names), critical=False).sign(key, hashes.SHA256())
-    files = Certificate(folder / "cert.pem", folder / "key.pem", "")
-    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    files.cert.write_bytes(cert.public_bytes(pem))
-    files.key.write_bytes(key.private_bytes(pem, pkcs8, serialization.NoEncryption()))
-    return files
 
 
 def one_initial(hello):
@@ -229,7 +207,8 @@ def test_strangers_get_three_times_what_they_sent_at_most(serve, long_certificat
     for datagram in flight(Hello(server.address, fill=FILL)):
         sent += udp.sendto(datagram, server.address)
         time.sleep(0.05)
-    received = sum(map(len, answers(udp, wait=2.5)))
+    first = 2.5 if flight is undersized else 30.0
+    received = sum(map(len, answers(udp, wait=2.5, first=first)))
     print(f"amplification, {flight.__name__}: {received} bytes for {sent}, {received / sent:.3f}")
     assert received <= 3 * sent
     assert (received == 0) == (flight is undersized)
@@ -246,7 +225,7 @@ def test_an_address_that_was_moved_to_gets_three_times_what_came_from_there(serv
         sent = 0
         for datagram, _ in client.quic.datagrams_to_send(now=time.monotonic()):
             sent += udp.sendto(datagram, server.address)
-        received = sum(map(len, answers(udp, wait=2.0)))
+        received = sum(map(len, answers(udp, wait=2.0, first=2.0)))
     print(f"amplification, moved: {received} bytes for {sent}, {received / sent:.3f}")
     assert sent > 0 and received <= 3 * sent
 
@@ -265,11 +244,12 @@ def test_what_is_answered_without_a_connection_is_less_than_what_asked(serve, ud
 # -- tokens and resets --------------------------------------------------------------------------------------------
 
 
+# req: 9000-17.2.5.1-one-for-a-datagram
 def retry_of(udp, server, hello):
-    udp.sendto(hello.seal(), server.address)
+    udp.sendto(hello.seal(chosen := os.urandom(8)), server.address)
     [datagram] = answers(udp)
     header = pull_quic_header(Buffer(data=datagram), host_cid_length=8)
-    assert header.packet_type == QuicPacketType.RETRY
+    assert header.packet_type == QuicPacketType.RETRY and header.source_cid != chosen
     return header
 
 
@@ -288,11 +268,13 @@ def test_tokens_that_are_forged_stolen_or_used_prove_nothing(serve, udp):
             changed[at % len(token)] ^= 1 << (at // len(token) % 8)
             flights.append(hello.seal(token=bytes(changed) if at % 2 else os.urandom(len(token))))
         crowd.rush(server.address, flights, 300)
-        crowd.listen(1.0)
+        deadline = time.monotonic() + 60
+        while crowd.retries < forged * 9 // 10 and time.monotonic() < deadline:
+            crowd.listen(0.2)
         stolen = crowd.sockets[0]
         stolen.sendto(hello.seal(id, token), server.address)
         # Of another address it is a failure of the client's (RFC 9000 §8.1.3), and no proof.
-        [close] = answers(stolen)
+        [close] = [data for data in answers(stolen, wait=2.0) if kind(data) == QuicPacketType.INITIAL]
     quic = server.quic()
     print(f"{forged} forged tokens: {quic['tokens_forged']} known as such, {quic['tokens_accepted']} accepted")
     assert len(close) < 1200
@@ -304,16 +286,15 @@ def test_tokens_that_are_forged_stolen_or_used_prove_nothing(serve, udp):
     udp.sendto(hello.seal(retry.source_cid, retry.token), server.address)
     assert {kind(data) for data in answers(udp)} & {QuicPacketType.INITIAL}, "it is good once"
     udp.sendto(hello.seal(token=retry.token), server.address)
-    [again] = answers(udp)[-1:]
-    quic = server.quic()
-    assert (quic["tokens_accepted"], quic["tokens_replayed"]) == (1, 1)
+    assert eventually(lambda: server.quic()["tokens_replayed"]) == 1
+    assert server.quic()["tokens_accepted"] == 1
 
 
 def reset_of(udp, address, id, tries=1):
     """The token in the reset that comes for this ID, if one comes."""
     for _ in range(tries):
         udp.sendto(b"\x40" + id + os.urandom(100), address)
-        for answer in answers(udp, wait=0.2):
+        for answer in answers(udp, wait=0.2, first=0.2):
             if answer[0] & 0xC0 == 0x40:
                 return answer[-16:]
     return None
@@ -324,6 +305,7 @@ def ids_of(client):
     return {id.cid: id.stateless_reset_token for id in [client._peer_cid, *client._peer_cid_available]}
 
 
+# req: 9000-10.3.2-hard-to-guess
 # req: 9000-21.11-no-reset-for-a-sibling
 def test_no_reset_tells_of_a_living_connection_whatever_is_asked(serve, udp):
     server = serve(workers=2, listen=("127.0.0.1:0", "127.0.0.2:0"))
@@ -341,7 +323,7 @@ def test_no_reset_tells_of_a_living_connection_whatever_is_asked(serve, udp):
                 learnt.append(reset_of(udp, address, id))
         for _ in range(200):
             udp.sendto(b"\x40" + os.urandom(120), server.address)
-        learnt += [data[-16:] for data in answers(udp)]
+        learnt += [data[-16:] for data in answers(udp, first=0.5)]
         print(f"asked for {len(living)} living IDs at two listeners: {[token for token in learnt if token]}")
         assert not set(learnt) & set(living.values())
         assert learnt[: 2 * len(living)] == [None] * 2 * len(living)
@@ -363,7 +345,7 @@ def test_resets_after_a_restart_carry_the_tokens_of_before_and_come_at_a_bounded
     server = serve(listen=(f"127.0.0.1:{server.port}",))
     assert secret.read_bytes() == kept
     for id, token in known.items():
-        assert reset_of(udp, server.address, id, tries=50) == token
+        assert reset_of(udp, server.address, id, tries=200) == token
     # So many in so long, whoever asks.
     asked, began = 2000, time.monotonic()
     for at in range(asked):

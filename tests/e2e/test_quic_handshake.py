@@ -127,6 +127,7 @@ def packet_kinds(datagram):
 
 
 # req: 9000-10.3-reset-what-is-forgotten
+# req: 9000-10.3.3-smaller
 def test_a_forgotten_connection_is_reset_by_less_than_was_sent(files, udp):
     with Peer(files.address).connect() as peer:
         peer.open_h3()

@@ -336,6 +336,7 @@ impl<A: Application> Endpoint<A> {
                 self.admit(incoming, bytes, now, wire);
             }
             Some(DatagramEvent::Response(transmit)) => {
+                // req: 9000-10.3.3-smaller
                 let is_reset = self.reply.first().is_some_and(|first| first & LONG == 0);
                 self.counters.resets_sent += u64::from(is_reset);
                 self.reply(&transmit, wire);

@@ -31,6 +31,7 @@ impl Secret {
     }
 
     /// A key for one purpose.
+    // req: 9000-10.3.2-hard-to-guess
     pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.0), purpose.as_bytes());
         let mut key = [0; 32];
@@ -50,6 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
+    // req: 9000-10.3.2-hard-to-guess
     fn each_purpose_and_each_listener_has_its_own_key_and_always_the_same() {
         let secret = || Secret::new([7; 32]);
         let at = |port: u16| secret().at(([127, 0, 0, 1], port).into());

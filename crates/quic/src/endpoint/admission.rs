@@ -143,6 +143,7 @@ impl<A: Application> Endpoint<A> {
                 let refusal = self.engine.refuse(incoming, &mut self.reply);
                 self.reply(&refusal, wire);
             }
+            // req: 9000-17.2.5.1-one-for-a-datagram
             Verdict::Retry => match self.engine.retry(incoming, &mut self.reply) {
                 Ok(retry) => {
                     self.counters.retried += 1;
