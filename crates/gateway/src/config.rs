@@ -63,7 +63,7 @@ use self::shape::{Section, Shape};
 pub use self::site::{
     Answer, Defaults, Edit, Elsewhere, Files, Redirect, Respond, Root, Route, Site, Version,
 };
-pub use self::tls::Tls;
+pub use self::tls::{Cipher, Exchange, Tls, TlsSettings, TlsVersion};
 pub use self::units::{ByteSize, NotASize, NotASpan, Span};
 pub use self::upstream::{
     Balance, Balancing, Breaker, CheckHost, CheckPath, Discovery, Eject, Ejection, Health,
@@ -108,6 +108,8 @@ section! {
         /// Writes the secrets of every connection to this file, for a packet analyser: who reads it reads all traffic.
         /// `SSLKEYLOGFILE` has the last word.
         pub key_log: Option<FilePath>,
+        /// Versions of TLS, cipher suites, key exchange.
+        pub tls: TlsSettings,
         /// How clients on TCP learn of HTTP/3.
         pub alt_svc: AltSvc,
         /// What clients may use.

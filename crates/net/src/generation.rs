@@ -77,6 +77,7 @@ impl Generation {
         }
         if let (Some(before), Some(now)) = (&self.tls, &tls)
             && before.is_same_as(now)
+            && before.has_settings_of(now)
         {
             let config = Arc::new(config.bounded());
             let quic = self.quic.as_ref().map(|quic| quic_config(quic.tls.clone(), &config));
@@ -90,6 +91,11 @@ impl Generation {
         let mut server = self.quic.clone()?;
         server.transport.congestion = self.config.congestion(address).clone();
         Some(server)
+    }
+
+    /// What clients are shown, where that is not the same for all.
+    pub(crate) fn shown(&self) -> Option<ServerTls> {
+        self.tls.clone().filter(ServerTls::has_several)
     }
 
     /// Tells that a worker goes by it.

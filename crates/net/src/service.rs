@@ -4,6 +4,7 @@
 //! A panic or an error of the service becomes a 500 here; the service never learns which version called it.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     future::poll_fn,
     net::SocketAddr,
@@ -20,7 +21,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, heade
 use tower_service::Service;
 
 use crate::{
-    Body, BoxError, Protocol, RequestContext, body,
+    Body, BoxError, Protocol, RequestContext, ServerTls, body,
     content::{Content, Guard},
     counters::WorkerCounters,
     limit::per_source::PerSource,
@@ -73,6 +74,8 @@ pub(crate) struct Dispatch<S> {
     config: RefCell<Arc<Config>>,
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) common: RefCell<CommonFields>,
+    /// The certificates, where there are several: a request for a host has to come on a connection that was shown its.
+    shown: RefCell<Option<ServerTls>>,
     pub(crate) worker: usize,
     /// What each address may use, if that is limited.
     pub(crate) limits: Option<Arc<PerSource>>,
@@ -90,7 +93,13 @@ impl<S> Dispatch<S> {
     ) -> Self {
         let common = RefCell::new(CommonFields::new(alt_svc));
         let (service, config) = (RefCell::new(service), RefCell::new(config));
-        Self { service, config, counters, common, worker, limits: None, lag: None }
+        let (shown, limits, lag) = Default::default();
+        Self { service, config, counters, common, shown, worker, limits, lag }
+    }
+
+    /// With the certificates that connections are shown.
+    pub(crate) fn showing(self, shown: Option<ServerTls>) -> Self {
+        Self { shown: RefCell::new(shown), ..self }
     }
 
     /// With what may refuse a client.
@@ -104,7 +113,14 @@ impl<S> Dispatch<S> {
     }
 
     /// The next generation: for requests that come from now on, and connections that open.
-    pub(crate) fn replace(&self, service: S, config: Arc<Config>, alt_svc: Option<HeaderValue>) {
+    pub(crate) fn replace(
+        &self,
+        service: S,
+        config: Arc<Config>,
+        alt_svc: Option<HeaderValue>,
+        shown: Option<ServerTls>,
+    ) {
+        self.shown.replace(shown);
         self.service.replace(service);
         self.config.replace(config);
         self.common.replace(CommonFields::new(alt_svc));
@@ -121,7 +137,7 @@ impl<S: HttpService> Dispatch<S> {
         let protocol = context.protocol();
         self.count(protocol);
         let guard = Guard::new(context.state(), self.counters.clone(), request.method());
-        let call: Result<Call<S::Content>, _> = match self.refusal(&request) {
+        let call: Result<Call<S::Content>, _> = match self.refusal(&request, &context) {
             Some(status) => Err(status),
             None => {
                 if let Some(limit) = self.config.borrow().max_body_size {
@@ -193,7 +209,14 @@ impl<S: HttpService> Dispatch<S> {
     }
 
     /// What is answered before the service is asked.
-    fn refusal(&self, request: &Request<Body>) -> Option<StatusCode> {
+    fn refusal(&self, request: &Request<Body>, context: &RequestContext) -> Option<StatusCode> {
+        if let Some(shown) = &*self.shown.borrow()
+            && let Some(tls) = context.tls()
+            && !shown.shows_the_same(tls.server_name.as_deref(), host(request).as_deref())
+        {
+            // req: 9114-3.3-misdirected
+            return Some(StatusCode::MISDIRECTED_REQUEST);
+        }
         let config = self.config.borrow();
         if request.method() == Method::CONNECT && !config.allow_connect {
             return Some(StatusCode::NOT_IMPLEMENTED);
@@ -289,6 +312,22 @@ impl CommonFields {
             self.fields.push((header::DATE, date));
         }
         &self.fields
+    }
+}
+
+/// The host of a request, in lower case and without a port.
+fn host(request: &Request<Body>) -> Option<Cow<'_, str>> {
+    let of_field = || {
+        let field = request.headers().get(header::HOST)?.to_str().ok()?;
+        Some(match field.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => field,
+        })
+    };
+    let host = request.uri().host().or_else(of_field)?;
+    match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Some(host.to_ascii_lowercase().into()),
+        false => Some(host.into()),
     }
 }
 

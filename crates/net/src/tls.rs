@@ -21,12 +21,16 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
 use self::secrets::SecretsFile;
 
 mod secrets;
+mod settings;
+
+pub use self::settings::{CipherSuite, KeyExchange, Settings, Version};
 
 /// What a server shows to its clients: a certificate chain and its key, checked to belong together.
 #[derive(Clone, Debug)]
 pub struct ServerTls {
     certificates: Arc<Certificates>,
     provider: Arc<CryptoProvider>,
+    settings: Settings,
     /// Where the secrets of connections are written.
     secrets: Option<Arc<dyn rustls::KeyLog>>,
 }
@@ -129,6 +133,7 @@ impl ServerTls {
         Ok(Self {
             certificates: Arc::new(Certificates { names, otherwise }),
             provider,
+            settings: Settings::default(),
             secrets: None,
         })
     }
@@ -142,6 +147,34 @@ impl ServerTls {
         let otherwise = self.certificates.otherwise.clone();
         self.certificates = Arc::new(Certificates { names, otherwise });
         self
+    }
+
+    /// Agrees to these versions, cipher suites and key exchanges alone. Default: all that are good.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Settings) -> Self {
+        let mut provider = provider();
+        settings.narrow(&mut provider);
+        self.provider = Arc::new(provider);
+        self.settings = settings;
+        self
+    }
+
+    /// Whether a client that sees the certificate for the one name sees the same for the other: without a name, that of
+    /// clients who ask for none.
+    pub(crate) fn shows_the_same(&self, one: Option<&str>, other: Option<&str>) -> bool {
+        let (one, other) = (self.certificates.of(one), self.certificates.of(other));
+        Arc::ptr_eq(one, other) || one.cert == other.cert
+    }
+
+    /// Whether there is more than one certificate.
+    pub(crate) fn has_several(&self) -> bool {
+        let Certificates { names, otherwise } = &*self.certificates;
+        !names.values().all(|one| one.cert == otherwise.cert)
+    }
+
+    /// Whether it agrees to the same.
+    pub(crate) fn has_settings_of(&self, other: &Self) -> bool {
+        self.settings == other.settings
     }
 
     /// The certificates that clients are shown, each with the names for which it is; those without a name see the first.
@@ -185,7 +218,7 @@ impl ServerTls {
     /// For TCP: TLS 1.3 and 1.2, ALPN `h2` and `http/1.1`.
     pub(crate) fn tcp_config(&self) -> Result<rustls::ServerConfig, TlsError> {
         let mut config = self
-            .config(&[&rustls::version::TLS13, &rustls::version::TLS12], &[b"h2", b"http/1.1"])?;
+            .config(&self.settings.versions(), &[b"h2", b"http/1.1"])?;
         config.max_fragment_size = Some(TCP_RECORD);
         Ok(config)
     }
@@ -243,12 +276,19 @@ impl PartialEq for Certificates {
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         // rustls has made the name lower case.
-        let exact = hello.server_name().and_then(|name| self.names.get(name));
+        Some(self.of(hello.server_name()).clone())
+    }
+}
+
+impl Certificates {
+    /// The one for this name, in lower case, or for none.
+    fn of(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
+        let exact = name.and_then(|name| self.names.get(name));
         let wildcard = || {
-            let (_, parent) = hello.server_name()?.split_once('.')?;
+            let (_, parent) = name?.split_once('.')?;
             self.names.get(&format!("*.{parent}"))
         };
-        Some(exact.or_else(wildcard).unwrap_or(&self.otherwise).clone())
+        exact.or_else(wildcard).unwrap_or(&self.otherwise)
     }
 }
 

@@ -52,7 +52,10 @@ impl Worker {
     /// Serves what `make` makes until the drain is over.
     pub(crate) fn run<S: HttpService>(self, make: impl Fn() -> S + 'static) {
         let Self { index, runtime, sockets, generations, asked, counters, drain, limits } = self;
-        let config = generations.borrow().config.clone();
+        let (config, shown) = {
+            let generation = generations.borrow();
+            (generation.config.clone(), generation.shown())
+        };
         let local = LocalSet::new();
         local.block_on(&runtime, async move {
             // Here and not before: a service may have tasks of its own on this thread.
@@ -69,7 +72,8 @@ impl Worker {
                 let (alt_svc, counters) = (place.announcement(&config), counters.clone());
                 let dispatch =
                     Dispatch::new(service.clone(), config.clone(), counters, alt_svc, index);
-                let dispatch = Rc::new(dispatch.limited(limits.clone(), lag.clone()));
+                let dispatch = dispatch.limited(limits.clone(), lag.clone()).showing(shown.clone());
+                let dispatch = Rc::new(dispatch);
                 served.push((place, dispatch.clone()));
                 match TcpListener::from_std(tcp) {
                     Ok(listener) => {
@@ -131,7 +135,7 @@ async fn follow<S: HttpService>(
         for (place, dispatch) in served {
             let config = generation.config.clone();
             let alt_svc = place.announcement(&config);
-            dispatch.replace(service.clone(), config, alt_svc);
+            dispatch.replace(service.clone(), config, alt_svc, generation.shown());
         }
         generation.is_applied();
     }

@@ -61,10 +61,12 @@ fn plan_of(file: &Path, loaded: Loaded, serve: serve::Args) -> Result<(serve::Ar
     let built = loaded.build().map_err(Error::Config)?;
     let serve = serve.or(&built.model);
     files.extend(built.files());
+    let mut certificate = Source::Sites(built.certificates).load(&serve.listen)?;
+    certificate.tls = certificate.tls.with_settings(built.tls);
     let plan = Plan {
         what: file.display().to_string(),
         host: host_to_try(&built.model, &serve.listen),
-        certificate: Source::Sites(built.certificates).load(&serve.listen)?,
+        certificate,
         gateway: built.gateway,
         server: built.server,
         model: Some(built.model),

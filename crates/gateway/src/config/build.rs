@@ -30,6 +30,8 @@ pub struct Built {
     pub server: sterna_net::server::Config,
     /// The certificate of each site.
     pub certificates: Vec<Certificate>,
+    /// What TLS agrees to.
+    pub tls: sterna_net::tls::Settings,
     /// What policies and TLS to backends have read.
     opened: Vec<PathBuf>,
 }
@@ -80,6 +82,7 @@ impl Model {
         let opened = opening.files.into_iter().collect();
         problems.is_empty().then(|| Built {
             opened,
+            tls: self.tls.build(),
             gateway: crate::Config { routes, client: self.client() },
             server: self.server(),
             certificates,

@@ -148,6 +148,7 @@ impl Model {
     pub(super) fn check_server(&self, problems: &mut Problems) {
         self.limits.check(self.quic.streams, problems);
         self.timeouts.check(problems);
+        self.tls.check(self.http3, problems);
         self.quic.check(&self.listen, problems);
         if !self.http3 && Some(&self.alt_svc) != AltSvc::missing().as_ref() && self.alt_svc.enabled
         {

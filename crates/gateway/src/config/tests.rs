@@ -28,6 +28,22 @@ fn a_route_that_only_a_version_takes_that_is_off_is_refused() {
 }
 
 #[test]
+fn settings_of_tls_with_which_nobody_could_be_served_are_refused() {
+    let of = |top: &str| mistakes(&format!("{top}\n[[site]]\nrespond = ''"));
+    let only = "tls.ciphers = 'TLS_CHACHA20_POLY1305_SHA256'";
+    let expected =
+        ["HTTP/3 needs `TLS_AES_128_GCM_SHA256`, which protects the first packets of QUIC"];
+    assert_eq!(of(only), expected);
+    assert_eq!(of(&format!("http3 = false\n{only}")), [""; 0]);
+    let old = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256";
+    let two = format!("tls.ciphers = ['TLS_AES_128_GCM_SHA256', '{old}']");
+    assert_eq!(of(&two), [""; 0]);
+    let expected = [format!("`{old}` is of TLS 1.2, which `min_version` excludes")];
+    assert_eq!(of(&format!("{two}\ntls.min_version = '1.3'")), expected);
+    assert_eq!(of("tls.key_exchange = 'X448'").len(), 1);
+}
+
+#[test]
 fn every_key_of_the_model_can_be_written() {
     let model = read(WHOLE).unwrap_or_else(|problems| panic!("{problems}"));
     let json = model.to_json();
