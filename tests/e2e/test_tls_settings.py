@@ -70,6 +70,7 @@ def ask(server, version, name, host=None):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+# req: 9114-3.3-misdirected
 def test_a_request_for_a_site_with_another_certificate_is_misdirected(serve, version):
     server = serve()
     for name, host, expected in [

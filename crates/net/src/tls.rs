@@ -217,8 +217,7 @@ impl ServerTls {
 
     /// For TCP: TLS 1.3 and 1.2, ALPN `h2` and `http/1.1`.
     pub(crate) fn tcp_config(&self) -> Result<rustls::ServerConfig, TlsError> {
-        let mut config = self
-            .config(&self.settings.versions(), &[b"h2", b"http/1.1"])?;
+        let mut config = self.config(&self.settings.versions(), &[b"h2", b"http/1.1"])?;
         config.max_fragment_size = Some(TCP_RECORD);
         Ok(config)
     }

@@ -39,7 +39,8 @@ impl TlsSettings {
         let Some(Several(ciphers)) = &self.ciphers else { return };
         let place = self.at.key("ciphers");
         if http3 && !ciphers.contains(&Cipher(CipherSuite::Aes128)) {
-            let what = "HTTP/3 needs `TLS_AES_128_GCM_SHA256`, which protects the first packets of QUIC";
+            let what =
+                "HTTP/3 needs `TLS_AES_128_GCM_SHA256`, which protects the first packets of QUIC";
             problems.contradiction(place, what, "add it, or switch HTTP/3 off by `http3 = false`");
         }
         if self.min_version.0 == Version::Tls13 {

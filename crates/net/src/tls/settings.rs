@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use rustls::{NamedGroup, SupportedProtocolVersion, crypto::CryptoProvider, version};
 
 /// What a server agrees to. QUIC has TLS 1.3 whatever is said here (RFC 9001 §4.2).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The oldest version over TCP. Default: TLS 1.2.
     pub min_version: Version,
@@ -61,12 +61,6 @@ names! {
     Tls12 = "1.2",
     /// RFC 8446.
     Tls13 = "1.3",
-}
-
-impl Default for Version {
-    fn default() -> Self {
-        Self::Tls12
-    }
 }
 
 names! {
@@ -139,6 +133,12 @@ impl KeyExchange {
             Self::P256 => NamedGroup::secp256r1,
             Self::P384 => NamedGroup::secp384r1,
         }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { min_version: Version::Tls12, ciphers: None, key_exchange: None }
     }
 }
 
