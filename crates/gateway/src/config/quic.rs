@@ -21,6 +21,9 @@ section! {
         pub send_window: ByteSize = ByteSize(quic::Config::default().send_window),
         /// Requests that a client may have open from the start; `limits.http3_streams` is what it may grow to.
         pub streams: u32 = 100,
+        /// Unidirectional streams that a client may have open, at least 3: HTTP/3 needs as many (RFC 9114 §6.2), the rest is for
+        /// extensions. Each costs a connection some 30 bytes, whether it is opened or not.
+        pub unidirectional_streams: u32 = UNIDIRECTIONAL_STREAMS,
         /// Silence after which a connection is over.
         pub idle_timeout: Span = Span(quic::Config::default().idle_timeout),
         /// Sends a PING after this much silence, so that a NAT on the way does not forget the connection.
@@ -69,6 +72,12 @@ section! {
 /// That of `quic::Config`, where it is hidden in a variant.
 const RETRY_ABOVE: u32 = 500;
 
+/// Likewise, as another type of number.
+const UNIDIRECTIONAL_STREAMS: u32 = 8;
+
+/// Control, QPACK encoder, QPACK decoder.
+const LEAST_UNIDIRECTIONAL: u32 = 3;
+
 choice! {
     /// A congestion controller.
     pub enum Congestion {
@@ -105,6 +114,14 @@ impl Quic {
                 "make `connection_window` at least as large as `stream_window`",
             );
         }
+        // req: 9114-6.2-three-streams
+        if self.unidirectional_streams < LEAST_UNIDIRECTIONAL {
+            problems.contradiction(
+                self.at.key("unidirectional_streams"),
+                "HTTP/3 needs three: a control stream, and two for QPACK",
+                "write a number from 3 on",
+            );
+        }
         if self.retry_above != RETRY_ABOVE && self.retry != Retry::Auto {
             problems.contradiction(
                 self.at.key("retry_above"),
@@ -133,8 +150,7 @@ impl Quic {
             connection_window,
             send_window,
             max_bidi_streams,
-            // HTTP/3 needs three; more would be for extensions that are not there.
-            max_uni_streams: _,
+            max_uni_streams,
             idle_timeout,
             // One time-out for TLS over TCP and QUIC: `timeouts.handshake`.
             handshake_timeout: _,
@@ -156,6 +172,7 @@ impl Quic {
         *connection_window = self.connection_window.0;
         *send_window = self.send_window.0;
         *max_bidi_streams = self.streams.into();
+        *max_uni_streams = self.unidirectional_streams.into();
         *idle_timeout = self.idle_timeout.0;
         *keep_alive = self.keep_alive.map(|span| span.0).filter(|span| *span > Duration::ZERO);
         *congestion = self.congestion();
@@ -247,6 +264,33 @@ mod tests {
             let told = mistakes(&format!("listener.'{name}'.congestion = 'bbr'"));
             assert!(told.contains(&format!("`{name}` is none of the places")), "{told}");
         }
+    }
+
+    #[test]
+    // req: 9114-6.2-three-streams
+    fn fewer_unidirectional_streams_than_http3_needs_are_refused() {
+        for (count, is_good) in [(1, false), (2, false), (3, true), (100, true)] {
+            let told = mistakes(&format!("unidirectional_streams = {count}"));
+            assert_eq!(told.is_empty(), is_good, "{count}: {told}");
+        }
+    }
+
+    #[test]
+    fn the_limits_of_flow_reach_the_transport_as_they_are_written() {
+        let text = "listen = ['127.0.0.1:1']\n[[site]]\nrespond = ''\n[quic]\n\
+            stream_window = '1MiB'\nconnection_window = '2MiB'\nsend_window = '3MiB'\n\
+            streams = 40\nunidirectional_streams = 50\nidle_timeout = '7s'\nkeep_alive = '5s'";
+        let loaded = Loaded::of_text("sterna.toml", text, &Environment::empty());
+        let quic = loaded.model().expect("a configuration").server().quic;
+        assert_eq!(
+            (quic.stream_window, quic.connection_window, quic.send_window),
+            (1 << 20, 2 << 20, 3 << 20)
+        );
+        assert_eq!((quic.max_bidi_streams, quic.max_uni_streams), (40, 50));
+        assert_eq!(
+            (quic.idle_timeout, quic.keep_alive),
+            (Duration::from_secs(7), Some(Duration::from_secs(5)))
+        );
     }
 
     #[test]
