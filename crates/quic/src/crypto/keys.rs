@@ -190,7 +190,7 @@ impl<K: Deref<Target = dyn quic::PacketKey> + Send + Sync + 'static> PacketKey f
     #[inline]
     fn decrypt(&self, packet: u64, header: &[u8], buf: &mut BytesMut) -> Result<(), CryptoError> {
         self.open(packet, header, buf)?;
-        buf.truncate(padding::length_without(buf));
+        buf.truncate(padding::length_without(buf).max(padding::least_of_first(header, buf)));
         Ok(())
     }
 

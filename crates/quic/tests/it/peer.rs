@@ -249,12 +249,20 @@ pub(crate) fn configs() -> (ServerConfig, ClientConfig) {
 
 /// With so many names in the server's certificate.
 pub(crate) fn configs_named(names: &[String]) -> (ServerConfig, ClientConfig) {
+    configs_of(names, rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// With the cryptography of both.
+pub(crate) fn configs_of(
+    names: &[String],
+    provider: rustls::crypto::CryptoProvider,
+) -> (ServerConfig, ClientConfig) {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let certificate =
         rcgen::CertificateParams::new(names.to_vec()).unwrap().self_signed(&key).unwrap();
     let certificate = CertificateDer::from(certificate);
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(provider);
 
     let mut server = rustls::ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])

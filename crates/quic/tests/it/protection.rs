@@ -7,7 +7,7 @@ use sterna_quic::{
     sim::{Link, Network},
 };
 
-use crate::peer::{Peer, configs, configs_named};
+use crate::peer::{Peer, configs, configs_named, configs_of};
 
 type World = Network<Peer, Peer>;
 
@@ -74,6 +74,23 @@ fn a_long_certificate_arrives_in_full_whatever_is_lost() {
             network.run_until(10 * SECOND, |network| is_connected(network, 0)),
             "seed {seed} at {loss}"
         );
+    }
+}
+
+#[test]
+fn a_certificate_of_up_to_three_datagrams_comes_in_one_round_trip_to_a_short_hello_too() {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups.retain(|group| group.name() == rustls::NamedGroup::X25519);
+    for names in [1, 60, 100, 130] {
+        let names: Vec<_> = (0..names).map(|at| format!("host{at}.example")).collect();
+        let names = [&["localhost".to_owned()][..], &names].concat();
+        let (server, client) = configs_of(&names, provider.clone());
+        let mut network = world(1, &server, 1);
+        network.connect(0, &client).unwrap();
+        assert!(network.run_until(SECOND, |network| is_connected(network, 0)));
+        // 20 ms, and the clock stands where something happens next.
+        let took = network.elapsed();
+        assert!(took <= Duration::from_millis(30), "{took:?} with {} names", names.len());
     }
 }
 
