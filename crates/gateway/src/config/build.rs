@@ -97,13 +97,17 @@ impl Model {
     /// Outermost of all: what a request meets before its handshake is complete, it meets as somebody's replay.
     fn build_early_data(&self, route: &mut route::Config) {
         use middleware::Config::EarlyData;
-        let tells = self.debug_headers;
-        if let Some(EarlyData(config)) = route.middleware.first_mut() {
-            config.tells = tells;
-        } else if self.quic.zero_rtt != ZeroRtt::Off {
-            let mode = self.quic.zero_rtt.mode();
-            route.middleware.insert(0, EarlyData(early_data::Config { mode, tells }));
+        if self.quic.zero_rtt == ZeroRtt::Off {
+            return;
         }
+        let is_early = |config: &middleware::Config| matches!(config, EarlyData(_));
+        let own = route.middleware.iter().position(is_early);
+        let mode = match own.map(|at| route.middleware.remove(at)) {
+            Some(EarlyData(config)) => config.mode,
+            _ => self.quic.zero_rtt.mode(),
+        };
+        let config = early_data::Config { mode, tells: self.debug_headers };
+        route.middleware.insert(0, EarlyData(config));
     }
 
     fn build_site(
