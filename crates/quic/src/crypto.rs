@@ -4,6 +4,7 @@
 //! ([`HandshakeData`]), an observer of packets ([`Observe`]) and later the tickets of 0-RTT have to
 //! be ours when the engine goes. It is driven by the engine alone and ends at the packet keys.
 
+mod held;
 mod hello;
 mod initial;
 mod keys;

@@ -63,6 +63,10 @@ pub struct Config {
     /// where a request is late. Default: 500 bytes in a second after a grace of 60 s, which is no shorter
     /// than any pause that is allowed.
     pub min_rate: Option<MinRate>,
+    /// Bytes that the server may hold of what clients send on HTTP/3, until the application takes them. From three quarters of
+    /// it new clients prove their address first, from fifteen sixteenths to seven eighths connections that hold most for the
+    /// least use are closed with H3_EXCESSIVE_LOAD, and at the limit new ones are refused. Default: 256 MiB.
+    pub memory: Option<u64>,
     /// Pass CONNECT on to the service instead of refusing it with 501. Default: false.
     pub allow_connect: bool,
     /// Wanted UDP socket buffers, in bytes. Default: 4 MiB.
@@ -103,6 +107,7 @@ impl Default for Config {
             requests_per_ip: None,
             max_lag: None,
             min_rate: Some(MinRate { bytes_per_second: 500, grace: Duration::from_secs(60) }),
+            memory: Some(256 << 20),
             allow_connect: false,
             udp_buffer: 4 << 20,
             steering: true,

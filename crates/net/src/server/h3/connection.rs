@@ -7,6 +7,7 @@
 mod admission;
 mod drain;
 mod expire;
+mod memory;
 mod receive;
 mod request;
 mod response;
@@ -74,6 +75,8 @@ pub(crate) struct Connection<S: HttpService> {
     place: Option<Held>,
     /// The address that its requests count for.
     client: IpAddr,
+    /// Bytes that are charged to the ledger.
+    held: u64,
 }
 
 /// The life of the connection.
@@ -117,6 +120,7 @@ impl<S: HttpService> Connection<S> {
             drain: Drain::Off,
             place: None,
             client,
+            held: 0,
         }
     }
 
@@ -218,6 +222,7 @@ impl<S: HttpService> Connection<S> {
     /// The connection is gone: nobody waits for anything.
     pub(super) fn lost(&mut self) {
         self.phase = Phase::Closed;
+        self.hold(0);
         self.place = None;
         self.own.clear();
         self.waiting.clear();
