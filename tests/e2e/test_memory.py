@@ -109,6 +109,8 @@ def attack(server):
         attackers.append(attacker)
         attacker.send_all(frames)
         peak = max(peak, server.rss_kib())
+        if os.environ.get("STERNA_GAPS_TRACE"):
+            print(server.rss_kib() // 1024, server.admin.get("/status").json()["counters"]["queued_stream_bytes"] >> 20, bool(attacker.closed))
         try:
             assert probe.fetch("/small.txt", timeout=60).status == 200
             fetched += 1

@@ -106,6 +106,8 @@ pub struct Connection {
     unproven: Option<Unproven>,
     /// With a congestion controller that thinks in rates.
     pacer: Option<Box<Pacer>>,
+    /// The application's, dropped with the engine's buffers.
+    pub(crate) burden: Option<std::rc::Rc<dyn std::any::Any>>,
 }
 
 impl Connection {
@@ -135,6 +137,7 @@ impl Connection {
             sending,
             unproven: None,
             pacer,
+            burden: None,
         }
     }
 

@@ -83,7 +83,10 @@ impl<S: HttpService> Application for H3Application<S> {
         self.dispatch.counters.quic_connections.increment();
         self.dispatch.counters.active_quic_connections.increment();
         let wake = Arc::new(ConnectionWake::new(quic.key(), self.wakes.clone()));
-        Connection::new(self.dispatch.clone(), self.local, wake, quic.remote_address().ip(), now)
+        let client = quic.remote_address().ip();
+        let connection = Connection::new(self.dispatch.clone(), self.local, wake, client, now);
+        quic.bear(connection.burden());
+        connection
     }
 
     fn run(

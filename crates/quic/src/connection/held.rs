@@ -20,6 +20,11 @@ impl Connection {
         self.path_watch().map_or(0, |path| path.held.read())
     }
 
+    /// Keeps `burden` until the memory of the connection is free, which is some round trips after its end (RFC 9000 §10.2).
+    pub fn bear(&mut self, burden: std::rc::Rc<dyn std::any::Any>) {
+        self.burden = Some(burden);
+    }
+
     pub(super) fn was_read(&self, id: StreamId, bytes: u64) {
         if bytes > 0
             && let Some(path) = self.path_watch()

@@ -25,7 +25,7 @@ use rustc_hash::FxHashSet;
 use sterna_h3::StreamId;
 use sterna_quic::CloseReason;
 
-use self::drain::Drain;
+use self::{drain::Drain, memory::Charge};
 use super::{schedule::Scheduler, stream::RequestStream};
 use crate::{
     HandshakeFailure, OpenConnection, Protocol,
@@ -75,8 +75,8 @@ pub(crate) struct Connection<S: HttpService> {
     place: Option<Held>,
     /// The address that its requests count for.
     client: IpAddr,
-    /// Bytes that are charged to the ledger.
-    held: u64,
+    /// What it costs the ledger.
+    charge: Rc<Charge>,
 }
 
 /// The life of the connection.
@@ -98,6 +98,8 @@ impl<S: HttpService> Connection<S> {
         now: Instant,
     ) -> Self {
         let config = dispatch.config();
+        let charge = Charge::new(dispatch.memory.clone(), dispatch.counters.clone());
+        let charge = Rc::new(charge);
         Self {
             stream_limit: config.quic.max_bidi_streams,
             answered: 0,
@@ -120,8 +122,13 @@ impl<S: HttpService> Connection<S> {
             drain: Drain::Off,
             place: None,
             client,
-            held: 0,
+            charge,
         }
+    }
+
+    /// What is to be dropped when the transport has freed its memory.
+    pub(super) fn burden(&self) -> Rc<dyn std::any::Any> {
+        self.charge.clone()
     }
 
     /// Takes a turn.
@@ -222,7 +229,6 @@ impl<S: HttpService> Connection<S> {
     /// The connection is gone: nobody waits for anything.
     pub(super) fn lost(&mut self) {
         self.phase = Phase::Closed;
-        self.hold(0);
         self.place = None;
         self.own.clear();
         self.waiting.clear();

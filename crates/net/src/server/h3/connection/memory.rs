@@ -1,18 +1,57 @@
 //! What the client makes us hold is charged to the ledger, and its connection goes when that is too much.
 
+use std::{cell::Cell, rc::Rc, sync::Arc};
+
 use sterna_h3::Code;
 
 use super::{Connection, Phase};
-use crate::{memory::Level, service::HttpService};
+use crate::{
+    counters::WorkerCounters,
+    memory::{Account, Level},
+    service::HttpService,
+};
+
+/// What one connection holds, until the transport has freed it.
+pub(in crate::server::h3) struct Charge {
+    memory: Rc<Account>,
+    counters: Arc<WorkerCounters>,
+    held: Cell<u64>,
+}
+
+impl Charge {
+    pub(in crate::server::h3) fn new(memory: Rc<Account>, counters: Arc<WorkerCounters>) -> Self {
+        Self { memory, counters, held: Cell::new(0) }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.held.get()
+    }
+
+    fn set(&self, bytes: u64) {
+        let before = self.held.replace(bytes);
+        if bytes != before {
+            self.memory.change(before, bytes);
+            self.counters.queued_stream_bytes.add_alone(bytes);
+            self.counters.queued_stream_bytes.subtract_alone(before);
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
 
 impl<S: HttpService> Connection<S> {
     /// After each turn.
     pub(in crate::server::h3) fn charge(&mut self, quic: &mut sterna_quic::Connection) {
-        let held = match self.phase {
-            Phase::Closed => 0,
-            Phase::Opening(_) | Phase::Open(_) => quic.held() + self.budget.waiting(),
-        };
-        self.hold(held);
+        if matches!(self.phase, Phase::Closed) {
+            // The transport keeps what it has for some round trips more.
+            return;
+        }
+        let held = quic.held() + self.budget.waiting();
+        self.charge.set(held);
         if self.is_to_go(quic.read_bytes()) {
             self.dispatch.counters.shed_connections.increment();
             tracing::info!(
@@ -24,28 +63,17 @@ impl<S: HttpService> Connection<S> {
         }
     }
 
-    /// It holds so many bytes from now on.
-    pub(super) fn hold(&mut self, bytes: u64) {
-        if bytes == self.held {
-            return;
-        }
-        self.dispatch.memory.change(self.held, bytes);
-        let queued = &self.dispatch.counters.queued_stream_bytes;
-        queued.add_alone(bytes);
-        queued.subtract_alone(self.held);
-        self.held = bytes;
-    }
-
     /// Whether it holds no less than half of what connections of this worker hold on average, and more than it was of use for.
     ///
     /// Nobody is looked for: a client that fills memory takes turns as it does so.
     fn is_to_go(&self, read: u64) -> bool {
         let memory = &self.dispatch.memory;
-        if self.held < LEAST || memory.level() < Level::Shed {
+        let held = self.charge.bytes();
+        if held < LEAST || memory.level() < Level::Shed {
             return false;
         }
         let connections = self.dispatch.counters.active_quic_connections.value().max(1);
-        self.held > read && self.held.saturating_mul(2) >= memory.held() / connections
+        held > read && held.saturating_mul(2) >= memory.held() / connections
     }
 }
 
