@@ -47,6 +47,7 @@ pub(crate) struct Facts {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) plain: Vec<SocketAddr>,
     pub(crate) shared: Shared,
+    pub(crate) acme: Acme,
 }
 
 /// A running server.
@@ -67,6 +68,9 @@ struct State {
     model: Option<Arc<Model>>,
     revisions: Revisions,
     tls: ServerTls,
+    /// What is shown where no authority has issued anything.
+    certificate: Certificate,
+    server: server::Config,
     files: Vec<PathBuf>,
     log: Log,
     history: History,
@@ -102,7 +106,7 @@ impl Operation {
         log: Log,
         facts: Facts,
     ) -> Self {
-        let Plan { what, certificate, model, files, .. } = plan;
+        let Plan { what, certificate, model, files, server, .. } = plan;
         let history = History { generation: 1, succeeded: 0, failed: 0, last: None };
         let (model, tls, is_draining) = (model.map(Arc::new), certificate.tls, false);
         let mut revisions = Revisions::default();
