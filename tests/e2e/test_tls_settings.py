@@ -8,6 +8,7 @@ import pytest
 from curl_cffi import CurlHttpVersion, CurlOpt
 from curl_cffi import requests as curl
 
+from admin import Admin
 from conftest import binary, make_certificate
 from h3client import Client
 from server import Server
@@ -132,3 +133,22 @@ key_exchange = ["secp256r1", "secp384r1"]
         [exchange] = http3.finish(http3.start("GET", "/"))
         # `h3client` asks for localhost, by SNI and by its authority.
         assert (exchange.status, bytes(exchange.body)) == (200, b"any")
+
+
+def test_a_reload_changes_what_tls_agrees_to_and_secrets_are_written_on(serve, tmp_path):
+    secrets = tmp_path / "secrets"
+    top = f'key_log = "{secrets}"\nadmin = {{ listen = "unix:{tmp_path}/admin.sock" }}\n'
+    server = serve(top)
+    assert handshake(server, maximum_version=ssl.TLSVersion.TLSv1_2)[1] == "TLSv1.2"
+    file = tmp_path / "sterna.toml"
+    file.write_text(file.read_text().replace("[[site]]", '[tls]\nmin_version = "1.3"\n\n[[site]]', 1))
+    reloaded = Admin(tmp_path / "admin.sock").post("/reload")
+    assert reloaded.status == 200, reloaded.text
+    with pytest.raises(ssl.SSLError):
+        handshake(server, maximum_version=ssl.TLSVersion.TLSv1_2)
+    before = secrets.read_text().count("\n")
+    assert handshake(server)[1] == "TLSv1.3"
+    with Client(server.address).connect() as http3:
+        http3.finish(http3.start("GET", "/"))
+    written = secrets.read_text().splitlines()[before:]
+    assert len({line.split()[1] for line in written}) == 2, "of TCP and of QUIC"

@@ -47,7 +47,8 @@ impl Generation {
         Ok(Self { config, tls, tcp, quic, applied: None })
     }
 
-    /// The one after `self`. While the certificates are the same, clients may resume what they have.
+    /// The one after `self`. While the certificates are the same, clients may resume what they have. Secrets of connections
+    /// are written on where they were.
     fn next(&self, tls: Option<ServerTls>, config: Config) -> Result<Self, ReconfigureError> {
         if self.config.http3 != config.http3 {
             return Err(ReconfigureError::Restart { what: "switching HTTP/3 on or off" });
@@ -83,6 +84,7 @@ impl Generation {
             let quic = self.quic.as_ref().map(|quic| quic_config(quic.tls.clone(), &config));
             return Ok(Self { config, quic, applied: None, ..self.clone() });
         }
+        let tls = tls.zip(self.tls.as_ref()).map(|(now, before)| now.logging_like(before));
         Ok(Self::new(tls, config)?)
     }
 

@@ -215,6 +215,12 @@ impl ServerTls {
         self
     }
 
+    /// Writes secrets where the other does, unless it has a place of its own.
+    pub(crate) fn logging_like(mut self, other: &Self) -> Self {
+        self.secrets = self.secrets.or_else(|| other.secrets.clone());
+        self
+    }
+
     /// For TCP: TLS 1.3 and 1.2, ALPN `h2` and `http/1.1`.
     pub(crate) fn tcp_config(&self) -> Result<rustls::ServerConfig, TlsError> {
         let mut config = self.config(&self.settings.versions(), &[b"h2", b"http/1.1"])?;
