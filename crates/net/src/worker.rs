@@ -190,13 +190,15 @@ async fn serve_quic<S: HttpService>(
     };
     loop {
         tokio::select! {
-            () = turn_forever(&mut driver) => break,
+            // No datagram is looked at with what was replaced: whoever has heard of the next generation meets it here.
+            biased;
             () = drain.started() => break,
             () = changed(&mut generations) => {}
             question = asked.next() => {
                 answer(question, &mut driver, worker);
                 continue;
             }
+            () = turn_forever(&mut driver) => break,
         }
         let server = generations.borrow_and_update().quic_at(address);
         if let Some(server) = server
