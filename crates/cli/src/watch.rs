@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -79,26 +80,30 @@ impl Watch {
     }
 
     /// Waits until one of the files has changed, and nothing more happens for a moment; `false` when none has for as many
-    /// milliseconds as `limit` says.
+    /// milliseconds as `limit` says. Who writes on and on is not waited for longer than [`LONGEST`].
     fn changed(&mut self, limit: Option<u16>) -> io::Result<bool> {
-        let mut is_changed = false;
+        let mut since: Option<Instant> = None;
         loop {
-            let patience = match is_changed {
-                true => QUIET.into(),
-                false => limit.map_or(PollTimeout::NONE, PollTimeout::from),
+            let patience = match since {
+                Some(since) if since.elapsed() >= LONGEST => return Ok(true),
+                Some(_) => QUIET.into(),
+                None => limit.map_or(PollTimeout::NONE, PollTimeout::from),
             };
             let mut fds = [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
             match poll(&mut fds, patience) {
-                Ok(0) => return Ok(is_changed),
+                Ok(0) => return Ok(since.is_some()),
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
             match self.inotify.read_events() {
                 Ok(events) => {
                     // An event without a name tells that the kernel's queue was full.
-                    is_changed |= events
+                    let is_ours = events
                         .iter()
                         .any(|event| event.name.as_deref().is_none_or(|name| self.is_ours(name)));
+                    if is_ours {
+                        since.get_or_insert_with(Instant::now);
+                    }
                 }
                 Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
@@ -121,12 +126,16 @@ const CHANGES: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
 /// Milliseconds without an event, after which a change is complete: a key and its certificate are two files.
 const QUIET: u8 = 200;
 
+/// How long a change may take: a directory in which something is written all the time is read in between.
+const LONGEST: Duration = Duration::from_millis(600);
+
 /// Milliseconds after which it is asked again which files there are.
 const AGAIN: u16 = 1000;
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::mpsc::{self, RecvTimeoutError};
 
     use super::*;
 
@@ -144,6 +153,19 @@ mod tests {
         fs::rename(directory.join("new"), &file).expect("renamed");
         assert!(watch.changed(None).expect("told"));
         assert!(!watch.changed(Some(1)).expect("asked"), "nothing else has happened");
+
+        let (over, ends) = mpsc::channel::<()>();
+        let noise = directory.join("noise");
+        let writer = thread::spawn(move || {
+            // Far more often than a moment of quiet would need.
+            while ends.recv_timeout(Duration::from_millis(10)) == Err(RecvTimeoutError::Timeout) {
+                fs::write(&noise, "c").expect("written");
+            }
+        });
+        fs::write(&file, "d").expect("written");
+        assert!(watch.changed(None).expect("told"), "though something else is never quiet");
+        drop(over);
+        writer.join().expect("ended");
         fs::remove_dir_all(&directory).expect("removed");
     }
 }
