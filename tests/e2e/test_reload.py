@@ -1,91 +1,19 @@
 """A reload: all of it or nothing, and nobody who is connected notices but by what is served."""
 
-import hashlib
-import json
 import os
 import signal
 import ssl
 import subprocess
-import time
 
 import httpx
 import pytest
 
-from admin import Admin
 from conftest import binary, make_certificate
 from h3client import Client
-from server import Server
+from running import Download, Loads, Running, until
 
 # `RELOADS=100` is the whole of reliability.md R1.
 RELOADS = int(os.environ.get("RELOADS", 25))
-
-CONFIG = """
-listen = ["127.0.0.1:0"]
-http = "off"
-workers = 2
-access_log = %(log)s
-admin = { listen = "unix:%(socket)s" }
-
-[timeouts]
-keep_alive = "%(keep_alive)s"
-
-[defaults]
-tls = { cert = "%(cert)s", key = "%(key)s" }
-
-[[site]]
-respond = "g%(number)s"
-response_headers = { set = { x-generation = "g%(number)s" } }
-
-[[site.route]]
-path = "/files/*"
-root = "%(root)s"
-"""
-
-
-class Running:
-    """A server with a configuration that a test writes anew."""
-
-    def __init__(self, tmp_path, certificate, flags=()):
-        self.folder = tmp_path
-        self.root = tmp_path / "www"
-        (self.root / "files").mkdir(parents=True)
-        self.content = os.urandom(20_000_000)
-        (self.root / "files/large.bin").write_bytes(self.content)
-        self.cert, self.key = tmp_path / "cert.pem", tmp_path / "key.pem"
-        self.use(certificate)
-        self.file = tmp_path / "sterna.toml"
-        self.write(1)
-        argv = [binary("STERNA_BIN"), "run", "-c", self.file, *flags]
-        self.server = Server(argv, tmp_path / "server")
-        self.admin = Admin(tmp_path / "admin.sock")
-
-    def use(self, certificate):
-        """Puts another pair where the configuration finds it."""
-        self.cert.write_bytes(certificate.cert.read_bytes())
-        self.key.write_bytes(certificate.key.read_bytes())
-
-    def write(self, number, log="false", keep_alive="60s"):
-        values = {
-            "number": number,
-            "log": log,
-            "keep_alive": keep_alive,
-            "socket": self.folder / "admin.sock",
-            "cert": self.cert,
-            "key": self.key,
-            "root": self.root,
-        }
-        new = self.folder / "new.toml"
-        new.write_text(CONFIG % values)
-        new.rename(self.file)
-
-    def reload(self):
-        answer = self.admin.post("/reload")
-        assert answer.status == 200, answer.text
-        return answer.json()
-
-    def generation(self, trusting):
-        with httpx.Client(verify=trusting) as client:
-            return client.get(self.server.url()).text
 
 
 @pytest.fixture
@@ -106,45 +34,6 @@ def trusting(certificate):
     return ssl.create_default_context(cafile=certificate.cert)
 
 
-class Download:
-    """A response over HTTP/1.1 or HTTP/2 whose reader pauses: more of it is left than buffers and windows hold."""
-
-    def __init__(self, running, trusting, **versions):
-        self._expected = hashlib.sha256(running.content)
-        self._client = httpx.Client(verify=trusting, timeout=60, **versions)
-        request = self._client.build_request("GET", running.server.url("/files/large.bin"))
-        self._response = self._client.send(request, stream=True)
-        self._pieces = self._response.iter_raw()
-        self._read = hashlib.sha256(next(self._pieces))
-
-    def finish(self):
-        for piece in self._pieces:
-            self._read.update(piece)
-        assert self._read.digest() == self._expected.digest()
-        self._client.close()
-
-
-class Loads:
-    """`sterna load` over each version of HTTP, until it is told to end."""
-
-    def __init__(self, server):
-        self._runs = []
-        for version in ["--http1.1", "--http2", "--http3"]:
-            argv = [binary("STERNA_BIN"), "load", version, "-c", "4", "--rate", "100", "-d", "100s"]
-            argv += ["--insecure", "--json", server.url()]
-            self._runs.append(subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-
-    def finish(self):
-        for run in self._runs:
-            run.send_signal(signal.SIGINT)
-        for run in self._runs:
-            out, err = run.communicate(timeout=30)
-            assert run.returncode == 130, err
-            report = json.loads(out)
-            assert {kind: error["count"] for kind, error in report["errors"].items() if error["count"]} == {}
-            assert report["requests"]["done"] > 20, report["requests"]
-
-
 def test_reloads_lose_and_cut_nothing_on_any_version(running, trusting):
     one = running()
     server = one.server
@@ -155,7 +44,7 @@ def test_reloads_lose_and_cut_nothing_on_any_version(running, trusting):
     ):
         large = http3.start("GET", "/files/large.bin")
         downloads = [Download(one, trusting, http2=False), Download(one, trusting, http2=True, http1=False)]
-        loads = Loads(server)
+        loads = Loads(one)
         for number in range(2, RELOADS + 2):
             one.write(number, keep_alive=f"{60 + number}s")
             assert one.reload()["generation"] == number
@@ -180,7 +69,8 @@ def test_a_new_certificate_is_seen_over_tcp_and_quic_at_once_and_connections_sta
     one = running()
     with httpx.Client(verify=trusting) as before:
         assert before.get(one.server.url()).text == "g1"
-        other = make_certificate(tmp_path / "other" if (tmp_path / "other").mkdir() is None else None)
+        (tmp_path / "other").mkdir()
+        other = make_certificate(tmp_path / "other")
         one.use(other)
         assert any("certificates" in change for change in one.reload()["changes"])
         assert before.get(one.server.url()).text == "g1", "an open connection goes on"
@@ -323,11 +213,3 @@ basic_auth = {{ file = "{users}" }}
         before = one.server.stderr().count("reloaded in")
         file.write_bytes(file.read_bytes() + b"\n")
         until(lambda: one.server.stderr().count("reloaded in") > before)
-
-
-def until(done):
-    """Polls for what nobody tells."""
-    deadline = time.monotonic() + 20
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

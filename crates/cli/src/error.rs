@@ -1,7 +1,7 @@
 //! What keeps `sterna` from doing what it was asked.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sterna_gateway::config::Problems;
 use sterna_gateway::handler::files::RootError;
@@ -24,6 +24,8 @@ pub(crate) enum Error {
     Config(Problems),
     #[error("this configuration cannot be served here: {}", counted(*.0, "reason"))]
     Preflight(usize),
+    #[error("the certificate of {} is over since {since}", file.as_deref().unwrap_or(Path::new("the configuration")).display())]
+    Expired { file: Option<PathBuf>, since: String },
     #[error("the configuration has no site")]
     NoSite,
     #[error(transparent)]
@@ -116,6 +118,29 @@ impl Error {
         text
     }
 
+    /// Certificates that it is about: the file of each where it is known, and what is wrong.
+    pub(crate) fn certificates(&self) -> Vec<(Option<PathBuf>, String)> {
+        match self {
+            Self::Config(problems) => {
+                let told = |(file, why): (&Path, &str)| (Some(file.to_owned()), why.to_owned());
+                problems.certificates().map(told).collect()
+            }
+            Self::Expired { file, .. } => vec![(file.clone(), self.in_full())],
+            Self::Tls(error) => vec![(error.path().map(Path::to_owned), self.in_full())],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether it is about nothing else.
+    pub(crate) fn is_of_certificates_alone(&self) -> bool {
+        match self {
+            Self::Config(problems) => {
+                problems.certificates().count() == problems.mistakes().count()
+            }
+            _ => !self.certificates().is_empty(),
+        }
+    }
+
     /// What is said about it: nothing where the exit code says all.
     pub(crate) fn is_silent(&self) -> bool {
         matches!(self, Self::Get(error) if error.is_silent())
@@ -137,6 +162,7 @@ impl Error {
             Self::AccessLogFile { .. } => Some(
                 "name a file in a directory that exists and that this user may write, or leave --access-log out for stdout",
             ),
+            Self::Expired { .. } => Some("put a new one in its place; the old one is shown on"),
             Self::NoPassword => Some("write it there: printf %s PASSWORD | sterna hash-password"),
             Self::Upstream(_) => Some(
                 "install the trusted certificates of the system, such as the package `ca-certificates`",

@@ -7,6 +7,7 @@
 //!             └───────────────┴────────────────────┴──▶ an error, and all is as it was
 //! ```
 
+mod certificates;
 mod log;
 mod reloader;
 mod revisions;
@@ -80,6 +81,8 @@ pub(crate) struct History {
     pub(crate) generation: u64,
     pub(crate) succeeded: u64,
     pub(crate) failed: u64,
+    /// Certificates that were not good enough to be shown.
+    pub(crate) refused_certificates: u64,
     /// When the last one ended, and why it failed if it did.
     pub(crate) last: Option<(SystemTime, Result<(), String>)>,
 }
@@ -103,7 +106,9 @@ impl Operation {
         facts: Facts,
     ) -> Self {
         let Plan { what, certificate, model, files, .. } = plan;
-        let history = History { generation: 1, succeeded: 0, failed: 0, last: None };
+        let (succeeded, failed, refused_certificates) = (0, 0, 0);
+        let history =
+            History { generation: 1, succeeded, failed, refused_certificates, last: None };
         let (model, tls, is_draining) = (model.map(Arc::new), certificate.tls, false);
         let mut revisions = Revisions::default();
         if let Some(model) = &model {
@@ -170,6 +175,7 @@ impl Operation {
             if !keys.is_empty() {
                 return Err(Error::NeedsRestart(keys));
             }
+            certificates::check(&state.tls, &plan.certificate, SystemTime::now())?;
             let changes = state.changes(&plan);
             let (recorders, output) = state.log.prepare(&args)?;
             (changes, recorders, output)
@@ -201,6 +207,7 @@ impl Operation {
             }
             Err(error) => {
                 history.failed += 1;
+                history.refused_certificates += certificates::audit(error);
                 Err(error.in_full())
             }
         };

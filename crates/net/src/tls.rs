@@ -88,6 +88,23 @@ pub enum TlsError {
     Configuration(#[source] rustls::Error),
 }
 
+impl TlsError {
+    /// The file that is wrong, where one is.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Unreadable { path, .. }
+            | Self::Pem { path, .. }
+            | Self::NoCertificate { path }
+            | Self::NoKey { path } => Some(path),
+            Self::UnusableKey(_)
+            | Self::UnusableCertificate(_)
+            | Self::KeyMismatch
+            | Self::NoRoots
+            | Self::Configuration(_) => None,
+        }
+    }
+}
+
 impl ServerTls {
     /// Reads a chain (leaf first) and its key from two PEM files, which may be the same file.
     ///

@@ -31,6 +31,9 @@ pub(super) fn text(operation: &Operation) -> String {
         let name = certificate.names.first().map_or("*", String::as_str);
         page.sample("", &[("name", name)], certificate.not_after as f64);
     }
+    let help = "Certificates that a reload refused: unreadable, over, or not of their key.";
+    let refused = operation.history().refused_certificates as f64;
+    page.single("sterna_certificates_refused_total", Kind::Counter, help, refused);
     let help = "Lines of the access log that were dropped because its output was slower than the requests.";
     let dropped = operation.dropped_lines() as f64;
     page.single("sterna_access_log_dropped_lines_total", Kind::Counter, help, dropped);

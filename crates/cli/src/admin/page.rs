@@ -39,6 +39,7 @@ pub(super) fn method_not_allowed(allow: &'static str) -> Response<Bytes> {
 /// What went wrong: a client's mistakes, each with its place, or the server's trouble.
 pub(super) fn failure(error: &Error) -> Response<Bytes> {
     let status = match error {
+        error if error.is_of_certificates_alone() => StatusCode::BAD_REQUEST,
         Error::Config(_) | Error::LogFilter { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Error::NeedsRestart(_) | Error::NoConfiguration => StatusCode::CONFLICT,
         Error::NoRevision => StatusCode::NOT_FOUND,

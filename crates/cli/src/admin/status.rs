@@ -13,7 +13,7 @@ use crate::operation::{History, Operation};
 /// The whole of it: what a person wants to know first.
 pub(super) fn status(operation: &Operation) -> Json {
     let Process { cpu, resident_bytes, open_files, .. } = Process::now();
-    let History { generation, succeeded, failed, last } = operation.history();
+    let History { generation, succeeded, failed, refused_certificates, last } = operation.history();
     let last = last.map(
         |(at, ended)| json!({ "time": seconds(at), "ok": ended.is_ok(), "error": ended.err() }),
     );
@@ -41,7 +41,8 @@ pub(super) fn status(operation: &Operation) -> Json {
         "workers": operation.workers(),
         "draining": operation.is_draining(),
         "config": {
-            "generation": generation, "reloads": succeeded, "failed_reloads": failed, "last": last,
+            "generation": generation, "reloads": succeeded, "failed_reloads": failed,
+            "refused_certificates": refused_certificates, "last": last,
         },
         "process": {
             "cpu_seconds": cpu.as_secs_f64(),

@@ -310,7 +310,8 @@ impl Tls {
         match ServerTls::from_pem_files(&self.cert.0, &self.key.0) {
             Ok(tls) => Some((self.cert.0.clone(), tls)),
             Err(error) => {
-                problems.add(self.at.key("cert"), unusable(&error));
+                let (file, reason) = (self.cert.0.clone(), in_full(&error));
+                problems.add(self.at.key("cert"), Mistake::Certificate { file, reason });
                 None
             }
         }
@@ -319,6 +320,10 @@ impl Tls {
 
 /// What a layer below refused, with its causes.
 pub(super) fn unusable(error: &dyn std::error::Error) -> Mistake {
+    Mistake::Unusable(in_full(error))
+}
+
+fn in_full(error: &dyn std::error::Error) -> String {
     let mut what = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -326,5 +331,5 @@ pub(super) fn unusable(error: &dyn std::error::Error) -> Mistake {
         what.push_str(&error.to_string());
         cause = error.source();
     }
-    Mistake::Unusable(what)
+    what
 }

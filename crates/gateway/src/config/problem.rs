@@ -145,6 +145,14 @@ pub enum Mistake {
     /// A file that is named and cannot be used as what it should be.
     #[error("{0}")]
     Unusable(String),
+    /// A certificate that cannot be shown.
+    #[error("{reason}")]
+    Certificate {
+        /// Its file.
+        file: PathBuf,
+        /// What is wrong with it, or with its key.
+        reason: String,
+    },
     /// What is said in two places.
     #[error("{what} is already at {before}")]
     Twice {
@@ -177,6 +185,7 @@ impl Mistake {
             Self::Contradiction { help, .. } => Some((*help).to_owned()),
             Self::Syntax(_)
             | Self::Unusable(_)
+            | Self::Certificate { .. }
             | Self::Unreadable { .. }
             | Self::MissingKey { .. }
             | Self::Type { .. }
@@ -247,6 +256,14 @@ impl Problems {
     /// The mistakes, in the order of files and lines.
     pub fn mistakes(&self) -> impl Iterator<Item = &Mistake> {
         self.sorted().into_iter().map(|(_, mistake)| mistake)
+    }
+
+    /// The files of certificates that cannot be shown, and why not.
+    pub fn certificates(&self) -> impl Iterator<Item = (&Path, &str)> {
+        self.mistakes().filter_map(|mistake| match mistake {
+            Mistake::Certificate { file, reason } => Some((file.as_path(), reason.as_str())),
+            _ => None,
+        })
     }
 
     /// Each as `file`, `line`, `column` and `message`, for programs.
