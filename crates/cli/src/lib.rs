@@ -26,6 +26,7 @@ mod quic_secret;
 mod report;
 mod serve;
 mod signals;
+mod tickets;
 mod trust;
 mod watch;
 

@@ -21,7 +21,7 @@ use crate::logging::LogFormat;
 use crate::operation::{Facts, Log, Operation, Planner, Reloader, Site};
 use crate::plain::{self, Plain};
 use crate::report::{self, Started};
-use crate::{logging, quic_secret, signals, watch};
+use crate::{logging, quic_secret, signals, tickets, watch};
 
 /// Arguments of every verb that serves.
 #[derive(Clone, Debug, clap::Args)]
@@ -137,6 +137,7 @@ pub(crate) fn serve(planner: Planner, watch: bool, begun: Instant) -> Result<(),
     let (tls, secrets) = key_log(plan.certificate.tls.clone(), args.key_log.as_deref())?;
     let mut builder = Server::builder().tls(tls).config(plan.server.clone());
     builder = builder.quic_secret(quic_secret::open());
+    builder = builder.tickets(tickets::open());
     for listen in &args.listen {
         for address in listen.resolve()? {
             builder = builder.listen(address);

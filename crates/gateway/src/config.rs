@@ -55,7 +55,7 @@ pub use self::problem::{Mistake, Place, Problems, Sources};
 pub use self::proxy::{
     Backends, CertificateName, Proxy, Pseudonym, Reaching, ToldHost, UpstreamTimeouts, UpstreamTls,
 };
-pub use self::quic::{Congestion, Quic, QuicListener, Retry};
+pub use self::quic::{Congestion, Quic, QuicListener, Retry, ZeroRtt};
 pub use self::server::{AltSvc, Limits, Timeouts};
 pub use self::setting::{At, FilePath, Named, Setting, Several, Switch};
 use self::setting::{json, section};
@@ -110,6 +110,9 @@ section! {
         pub key_log: Option<FilePath>,
         /// Versions of TLS, cipher suites, key exchange.
         pub tls: TlsSettings,
+        /// Responses tell what became of a request here: `x-early-data: accepted` where it was answered before the handshake
+        /// was complete.
+        pub debug_headers: bool = false,
         /// How clients on TCP learn of HTTP/3.
         pub alt_svc: AltSvc,
         /// What clients may use.

@@ -65,6 +65,9 @@ pub enum Error {
         /// What it has to say, as `WWW-Authenticate` says it.
         challenge: HeaderValue,
     },
+    /// It came in early data and has to wait, and too many wait already: 425.
+    #[error("the request came before its handshake was complete, and too many wait for theirs")]
+    TooEarly,
     /// The client asks more often than it may: 429.
     #[error("the client asks more often than it may")]
     TooOften {
@@ -112,6 +115,7 @@ impl Error {
             Self::Denied => StatusCode::FORBIDDEN,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::BadCredentials { .. } => StatusCode::BAD_REQUEST,
+            Self::TooEarly => StatusCode::TOO_EARLY,
             Self::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::AuthFailed(_) => StatusCode::BAD_GATEWAY,
             Self::AuthTooLate => StatusCode::GATEWAY_TIMEOUT,

@@ -35,6 +35,8 @@ pub struct Exchange {
     /// Asks on behalf of a browser what another site may do here.
     is_preflight: bool,
     is_canary: bool,
+    /// It came in early data, and did not wait for the handshake.
+    pub(crate) is_early: bool,
     /// The content coding that the response is to get.
     pub(crate) coding: Option<Coding>,
     /// Another site may have made the browser send the request, with what it knows of the user.
@@ -83,6 +85,7 @@ impl Exchange {
             behind: None,
             is_preflight: false,
             is_canary: false,
+            is_early: false,
             coding: None,
             is_exposed: false,
             knows_weak: false,

@@ -19,6 +19,7 @@ pub mod canary;
 pub mod compress;
 pub mod cors;
 pub mod country;
+pub mod early_data;
 pub mod forward_auth;
 pub mod headers;
 pub mod in_flight;
@@ -85,6 +86,8 @@ impl Step<'_> {
 /// Which middleware, and how.
 #[derive(Clone, Debug)]
 pub enum Config {
+    /// What is answered before the handshake is complete.
+    EarlyData(early_data::Config),
     /// How many requests are in work at once.
     InFlight(in_flight::Config),
     /// How often a client may ask.
@@ -128,6 +131,7 @@ pub enum Config {
 impl Config {
     pub(crate) fn build(&self, build: Build<'_>) -> Box<dyn Middleware> {
         match self {
+            Self::EarlyData(config) => Box::new(config.build()),
             Self::InFlight(config) => Box::new(config.build(build)),
             Self::RateLimit(config) => Box::new(config.build(build)),
             Self::Bandwidth(config) => Box::new(config.build(build)),

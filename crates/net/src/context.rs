@@ -18,6 +18,10 @@ use http::HeaderMap;
 use nix::{getsockopt_impl, sockopt_impl, sys::socket::getsockopt};
 use tokio::net::TcpStream;
 
+pub use self::early::TooManyHeld;
+
+pub(crate) mod early;
+
 /// The HTTP version that carried a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -195,6 +199,8 @@ pub(crate) struct ConnectionContext {
     pub(crate) worker: usize,
     pub(crate) tls: Option<TlsFacts>,
     pub(crate) rtt: Rtt,
+    /// The handshake, where requests came before it was complete.
+    pub(crate) early: Option<early::Gate>,
 }
 
 /// Where the live round-trip time is read.
@@ -218,6 +224,8 @@ impl Rtt {
 #[derive(Default)]
 pub(crate) struct RequestState {
     cancelled: AtomicBool,
+    /// It came in early data.
+    pub(crate) came_early: AtomicBool,
     waiting: Mutex<Vec<Waker>>,
     /// Where interim responses go, on a protocol that can send them.
     interim: Option<Interim>,

@@ -63,6 +63,12 @@ counters! {
     http3_requests,
     /// Requests that are being answered now.
     active_requests,
+    /// Requests that came in early data (0-RTT).
+    early_requests,
+    /// Requests in early data that wait for their handshakes now.
+    queued_early_requests,
+    /// Requests in early data answered with 425 because too many waited for their handshakes.
+    refused_early_requests,
     /// Requests whose answer nobody waited for: reset by the client, or the connection was lost.
     cancelled_requests,
     /// Requests refused by a limit of the server (413, 431, 501).

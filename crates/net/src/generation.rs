@@ -21,13 +21,15 @@ use std::{
 use sterna_quic::ServerConfig;
 use tokio::sync::watch;
 
-use crate::{Control, ServerTls, TlsError, server::Config};
+use crate::{Control, ServerTls, Tickets, TlsError, server::Config};
 
 /// What workers serve with, all of it from one moment on.
 #[derive(Clone)]
 pub(crate) struct Generation {
     pub(crate) config: Arc<Config>,
     tls: Option<ServerTls>,
+    /// The same for all.
+    tickets: Arc<Tickets>,
     /// For connections over TCP that are accepted from now on.
     pub(crate) tcp: Option<Arc<rustls::ServerConfig>>,
     /// For connections over QUIC that begin from now on, but for what one listen address has of its own.
@@ -37,14 +39,32 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
-    pub(crate) fn new(tls: Option<ServerTls>, config: Config) -> Result<Self, TlsError> {
+    pub(crate) fn new(
+        tls: Option<ServerTls>,
+        config: Config,
+        tickets: Arc<Tickets>,
+    ) -> Result<Self, TlsError> {
         let config = Arc::new(config.bounded());
-        let tcp = tls.as_ref().map(ServerTls::tcp_config).transpose()?.map(Arc::new);
+        let tcp = match &tls {
+            Some(tls) => {
+                let mut tcp = tls.tcp_config()?;
+                tcp.ticketer = tickets.bound("tcp", &tls.ticket_binding());
+                Some(Arc::new(tcp))
+            }
+            None => None,
+        };
         let quic = match &tls {
-            Some(tls) if config.http3 => Some(quic_config(Arc::new(tls.quic_config()?), &config)),
+            Some(tls) if config.http3 => {
+                let mut quic = tls.quic_config()?;
+                // req: 8470-3-server-decides
+                quic.max_early_data_size = if config.early_data { u32::MAX } else { 0 };
+                let binding = [&tls.ticket_binding()[..], &remembered(&config)].concat();
+                let bound = tickets.bound("quic", &binding);
+                Some(with_tickets(quic_config(Arc::new(quic), &config), Some(bound)))
+            }
             _ => None,
         };
-        Ok(Self { config, tls, tcp, quic, applied: None })
+        Ok(Self { config, tls, tickets, tcp, quic, applied: None })
     }
 
     /// The one after `self`. While the certificates are the same, clients may resume what they have. Secrets of connections
@@ -79,13 +99,17 @@ impl Generation {
         if let (Some(before), Some(now)) = (&self.tls, &tls)
             && before.is_same_as(now)
             && before.has_settings_of(now)
+            && remembered(&self.config) == remembered(&config)
         {
             let config = Arc::new(config.bounded());
-            let quic = self.quic.as_ref().map(|quic| quic_config(quic.tls.clone(), &config));
+            let quic = self.quic.as_ref().map(|before| {
+                let next = quic_config(before.tls.clone(), &config);
+                with_tickets(next, before.transport.tickets.clone())
+            });
             return Ok(Self { config, quic, applied: None, ..self.clone() });
         }
         let tls = tls.zip(self.tls.as_ref()).map(|(now, before)| now.logging_like(before));
-        Ok(Self::new(tls, config)?)
+        Ok(Self::new(tls, config, self.tickets.clone())?)
     }
 
     /// For connections over QUIC to this address.
@@ -107,6 +131,29 @@ impl Generation {
             let _ = applied.try_send(());
         }
     }
+}
+
+/// What a client with early data goes by before it hears what is so now (RFC 9000 §7.4.1, RFC 9114 §7.2.4.2): a ticket of
+/// other limits does not open, so that none of them is ever broken.
+fn remembered(config: &Config) -> Vec<u8> {
+    let sterna_quic::Config {
+        stream_window,
+        connection_window,
+        max_bidi_streams,
+        max_uni_streams,
+        datagrams,
+        ..
+    } = &config.quic;
+    let windows = (stream_window, connection_window, max_bidi_streams, max_uni_streams, datagrams);
+    format!("{:?}", (config.early_data, windows, config.max_header_size, &config.h3)).into_bytes()
+}
+
+fn with_tickets(
+    mut server: ServerConfig,
+    tickets: Option<Arc<dyn sterna_quic::Tickets>>,
+) -> ServerConfig {
+    server.transport.tickets = tickets;
+    server
 }
 
 fn quic_config(tls: Arc<rustls::ServerConfig>, config: &Config) -> ServerConfig {

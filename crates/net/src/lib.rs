@@ -43,19 +43,21 @@ pub mod quic;
 pub mod server;
 mod service;
 mod shutdown;
+pub mod tickets;
 pub mod tls;
 mod worker;
 
 pub use address::{Network, NotANetwork};
 pub use body::Body;
 pub use client::Client;
-pub use context::{Cancellation, Protocol, RequestContext, TlsFacts};
+pub use context::{Cancellation, Protocol, RequestContext, TlsFacts, TooManyHeld};
 pub use counters::Counters;
 pub use generation::ReconfigureError;
 pub use handshakes::{BOUNDS as HANDSHAKE_BOUNDS, HandshakeFailure, HandshakeFigures};
 pub use inspect::{Inspection, OpenConnection};
 pub use server::{BindError, Bound, Builder, Server};
 pub use shutdown::{Control, Running, ServeError, Shutdown};
+pub use tickets::Tickets;
 pub use tls::{ServerTls, TlsError};
 
 /// An error of any type, as services and bodies give it.

@@ -22,7 +22,7 @@ use tower_service::Service;
 
 use self::bind::Bundle;
 use crate::{
-    Body, BoxError, Control, Running, ServeError, ServerTls, Shutdown,
+    Body, BoxError, Control, Running, ServeError, ServerTls, Shutdown, Tickets,
     context::lock,
     generation::{Generation, Generations},
     inspect::{Asked, Questions},
@@ -54,6 +54,7 @@ pub struct Builder {
     workers: Option<usize>,
     config: Config,
     secret: Option<Secret>,
+    tickets: Option<Arc<Tickets>>,
 }
 
 impl Builder {
@@ -93,17 +94,24 @@ impl Builder {
         self
     }
 
+    /// What session tickets are sealed with, and what guards early data. Default: keys that end with the server.
+    #[must_use]
+    pub fn tickets(mut self, tickets: Arc<Tickets>) -> Self {
+        self.tickets = Some(tickets);
+        self
+    }
+
     /// Binds every socket of every worker, or none.
     ///
     /// # Errors
     /// What could not be bound, and what to do about it. Nothing has been started then.
     pub fn bind(self) -> Result<Bound, BindError> {
-        let Self { addresses, tls, workers, config, secret } = self;
+        let Self { addresses, tls, workers, config, secret, tickets } = self;
         if addresses.is_empty() {
             return Err(BindError::NoAddress);
         }
         let workers = workers.unwrap_or_else(default_workers).max(1);
-        let generation = Generation::new(tls, config)?;
+        let generation = Generation::new(tls, config, tickets.unwrap_or_else(Tickets::in_memory))?;
         let (config, has_quic) = (&generation.config, generation.quic.is_some());
         let options = has_quic.then(|| SocketOptions {
             buffer_size: config.udp_buffer,

@@ -238,6 +238,12 @@ impl ServerTls {
         self
     }
 
+    /// What a ticket of these certificates is bound to, beside its transport: whom they let in. Nobody is asked for a
+    /// certificate yet.
+    pub(crate) fn ticket_binding(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
     /// For TCP: TLS 1.3 and 1.2, ALPN `h2` and `http/1.1`.
     pub(crate) fn tcp_config(&self) -> Result<rustls::ServerConfig, TlsError> {
         let mut config = self.config(&self.settings.versions(), &[b"h2", b"http/1.1"])?;
@@ -245,7 +251,7 @@ impl ServerTls {
         Ok(config)
     }
 
-    /// For QUIC: TLS 1.3 only (RFC 9001 §4.2), ALPN `h3`, no early data.
+    /// For QUIC: TLS 1.3 only (RFC 9001 §4.2), ALPN `h3`; early data is switched on by whoever has tickets for it.
     pub(crate) fn quic_config(&self) -> Result<rustls::ServerConfig, TlsError> {
         // req: 9114-3.2-alpn
         let mut config = self.config(&[&rustls::version::TLS13], &[b"h3"])?;
@@ -265,7 +271,6 @@ impl ServerTls {
             .with_no_client_auth()
             .with_cert_resolver(self.certificates.clone());
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        // req: 8470-3-server-decides
         config.max_early_data_size = 0;
         // Our order of cipher suites counts, see `provider`: most clients put AES-256-GCM first without need.
         config.ignore_client_order = true;

@@ -11,12 +11,13 @@ use super::canary::Canary;
 use super::policies::{Layers, Opening};
 use super::problem::{Mistake, Place, Problems};
 use super::proxy::{Proxy, Pseudonym, Reaching};
+use super::quic::ZeroRtt;
 use super::setting::Several;
 use super::site::{Edit, Files, Redirect, Respond, Root, Route, Site, Version};
 use super::tls::Tls;
 use super::upstream::{Around, Balancing};
 use crate::handler::{self, files, redirect, respond};
-use crate::middleware::{self, headers};
+use crate::middleware::{self, early_data, headers};
 use crate::route::{self, Conditions, Pattern, host};
 
 /// A configuration that can be served.
@@ -80,6 +81,9 @@ impl Model {
             }
         }
         let opened = opening.files.into_iter().collect();
+        for route in &mut routes {
+            self.build_early_data(route);
+        }
         problems.is_empty().then(|| Built {
             opened,
             tls: self.tls.build(),
@@ -88,6 +92,22 @@ impl Model {
             certificates,
             model: self,
         })
+    }
+
+    /// Outermost of all: what a request meets before its handshake is complete, it meets as somebody's replay.
+    fn build_early_data(&self, route: &mut route::Config) {
+        use middleware::Config::EarlyData;
+        if self.quic.zero_rtt == ZeroRtt::Off {
+            return;
+        }
+        let is_early = |config: &middleware::Config| matches!(config, EarlyData(_));
+        let own = route.middleware.iter().position(is_early);
+        let mode = match own.map(|at| route.middleware.remove(at)) {
+            Some(EarlyData(config)) => config.mode,
+            _ => self.quic.zero_rtt.mode(),
+        };
+        let config = early_data::Config { mode, tells: self.debug_headers };
+        route.middleware.insert(0, EarlyData(config));
     }
 
     fn build_site(

@@ -4,6 +4,7 @@
 
 use super::min_rate::MinRate;
 use super::problem::Problems;
+use super::quic::ZeroRtt;
 use super::setting::{Several, Switch, section};
 use super::site::Edit;
 use super::units::ByteSize;
@@ -33,6 +34,9 @@ pub use self::values::{Credential, Realm, Url};
 section! {
     /// What a request meets before its handler.
     pub struct Policies {
+        /// Which requests in early data (0-RTT) are answered before the handshake is complete, in place of `quic.zero_rtt`:
+        /// `safe`, `off` or `all`.
+        pub early_data: Option<ZeroRtt>,
         /// Requests in work at once, each until its response has been sent: a number, or a table. Those beyond wait in a
         /// bounded queue, and get 503 with `Retry-After` when it is full. An inner table's replaces an outer one's.
         pub in_flight: Option<InFlight>,
@@ -187,6 +191,7 @@ impl<'a> Layers<'a> {
         let cors = self.last(|policies| policies.cors.as_ref());
         let cors = cors.and_then(Switch::on).map(Cors::build);
         let outside = [
+            self.early_data().map(middleware::Config::EarlyData),
             self.request_id().map(middleware::Config::RequestId),
             self.trace_context().map(middleware::Config::TraceContext),
             response.map(middleware::Config::Headers),
@@ -217,6 +222,12 @@ impl<'a> Layers<'a> {
             (!is_empty).then_some(headers::Config { request, response })
         };
         (station(response, headers::Edit::default()), station(headers::Edit::default(), request))
+    }
+
+    /// Whether responses tell of it is said for the whole file.
+    fn early_data(&self) -> Option<middleware::early_data::Config> {
+        let mode = self.last(|policies| policies.early_data)?.mode();
+        Some(middleware::early_data::Config { mode, tells: false })
     }
 
     fn request_id(&self) -> Option<middleware::request_id::Config> {

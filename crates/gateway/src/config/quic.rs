@@ -9,6 +9,7 @@ use super::listen::Listen;
 use super::problem::Problems;
 use super::setting::{At, Named, choice, section};
 use super::units::{ByteSize, Span};
+use crate::middleware::early_data;
 
 section! {
     /// HTTP/3's transport. The defaults fit the open internet.
@@ -49,6 +50,11 @@ section! {
         pub retry: Retry = Retry::Auto,
         /// Handshakes under way above which `auto` asks for the proof.
         pub retry_above: u32 = RETRY_ABOVE,
+        /// Requests in early data (0-RTT), which save a returning client a round trip, and which whoever recorded them may send
+        /// again: `safe` answers those with a safe method and without content at once, and has the others wait for the
+        /// handshake; `all` answers each at once, with `Early-Data: 1` for backends; `off` takes no early data. A route may
+        /// say otherwise, as `early_data`.
+        pub zero_rtt: ZeroRtt = ZeroRtt::Safe,
         /// The UDP socket buffers to ask the kernel for.
         pub udp_buffer: ByteSize = ByteSize(4 << 20),
         /// The kernel hands each datagram to the worker whose connection it is, by its connection ID (BPF). Without it, and
@@ -99,6 +105,28 @@ choice! {
         Never = "never",
         /// Always.
         Always = "always",
+    }
+}
+
+choice! {
+    /// Which requests in early data are answered before the handshake is complete.
+    pub enum ZeroRtt {
+        /// Those that may happen twice.
+        Safe = "safe",
+        /// None.
+        Off = "off",
+        /// All.
+        All = "all",
+    }
+}
+
+impl ZeroRtt {
+    pub(super) const fn mode(self) -> early_data::Mode {
+        match self {
+            Self::Safe => early_data::Mode::Safe,
+            Self::Off => early_data::Mode::Off,
+            Self::All => early_data::Mode::All,
+        }
     }
 }
 

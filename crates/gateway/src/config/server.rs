@@ -8,6 +8,7 @@ use super::Model;
 use super::min_rate::MinRate;
 use super::policies::InFlight;
 use super::problem::Problems;
+use super::quic::ZeroRtt;
 use super::setting::{Setting, section};
 use super::units::{ByteSize, Span};
 use crate::middleware::rate_limit::Frequency;
@@ -185,6 +186,7 @@ impl Model {
             requests_per_ip,
             min_rate,
             max_lag,
+            early_data,
             // No handler takes a tunnel.
             allow_connect: _,
             udp_buffer,
@@ -195,6 +197,7 @@ impl Model {
             h3: _,
         } = &mut config;
         *http3 = self.http3;
+        *early_data = self.http3 && self.quic.zero_rtt != ZeroRtt::Off;
         *proxy_protocol =
             self.proxy_protocol.as_ref().map_or_else(Vec::new, |peers| peers.0.clone());
         *alt_svc = self.alt_svc.enabled.then_some(server::AltSvc {

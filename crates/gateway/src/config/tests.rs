@@ -59,6 +59,7 @@ fn what_is_written_arrives_at_the_endpoint() {
     let server = read(WHOLE).expect("a configuration").server();
     let expected = sterna_net::server::Config {
         handshake_timeout: std::time::Duration::from_secs(5),
+        early_data: true,
         steering: false,
         max_header_size: 16 << 10,
         proxy_protocol: vec!["192.0.2.0/24".parse().expect("a network")],
@@ -93,8 +94,11 @@ fn what_is_written_arrives_at_the_endpoint() {
 #[test]
 fn an_empty_model_is_the_endpoint_s_own_default_but_for_the_body_limit() {
     let server = Model::missing().expect("every key has a default").server();
-    let expected =
-        sterna_net::server::Config { max_body_size: Some(10 << 20), ..Default::default() };
+    let expected = sterna_net::server::Config {
+        max_body_size: Some(10 << 20),
+        early_data: true,
+        ..Default::default()
+    };
     assert_eq!(format!("{server:?}"), format!("{expected:?}"));
 }
 
@@ -307,10 +311,12 @@ fn limits_stand_in_their_order_and_the_innermost_replaces_the_others() {
             crate::middleware::Config::Bandwidth(config) => {
                 format!("{} in {}", config.limit, config.scope)
             }
-            crate::middleware::Config::Compress(_) => "compression".to_owned(),
+            crate::middleware::Config::Compress(_) | crate::middleware::Config::EarlyData(_) => {
+                "everywhere".to_owned()
+            }
             other => format!("{other:?}"),
         });
-        stations.filter(|station| station != "compression").collect::<Vec<_>>()
+        stations.filter(|station| station != "everywhere").collect::<Vec<_>>()
     };
     assert_eq!(
         stations("/*"),
@@ -456,6 +462,7 @@ fn stations(text: &str) -> Vec<String> {
 fn the_order_of_the_stations_is_always_the_same() {
     let text = "[[site]]
         canary = { percent = 1, respond = '' }
+        early_data = 'off'
         mirror = '127.0.0.1:1'
         compress = true
         rewrite = '/'
@@ -467,6 +474,7 @@ fn the_order_of_the_stations_is_always_the_same() {
         request_id = true
         respond = ''";
     let expected = [
+        "EarlyData",
         "RequestId",
         "TraceContext",
         "Headers",
@@ -483,10 +491,9 @@ fn the_order_of_the_stations_is_always_the_same() {
 }
 
 #[test]
-fn only_compression_is_there_without_being_asked_for_and_an_inner_table_takes_things_away() {
-    assert_eq!(stations("[[site]]\nrespond = ''"), ["Compress"]);
-    let all =
-        "[defaults]\ncompress = true\ncors = true\nrequest_id = true\ntrace_context = 'start'\n";
+fn only_two_are_there_without_being_asked_for_and_an_inner_table_takes_things_away() {
+    assert_eq!(stations("[[site]]\nrespond = ''"), ["EarlyData", "Compress"]);
+    let all = "quic.zero_rtt = 'off'\n[defaults]\ncompress = true\ncors = true\nrequest_id = true\ntrace_context = 'start'\n";
     assert_eq!(stations(&format!("{all}[[site]]\nrespond = ''")).len(), 5);
     let none = "compress = false\ncors = false\nrequest_id = false\ntrace_context = 'off'\n";
     assert_eq!(stations(&format!("{all}[[site]]\nrespond = ''\n{none}")), [""; 0]);

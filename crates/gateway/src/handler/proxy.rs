@@ -13,6 +13,7 @@ use sterna_net::client::{BuildError, Message};
 use self::attempt::{Attempt, Tried};
 use self::clients::{Clients, Way};
 use self::content::pass_on;
+use self::early::TooEarly;
 use self::failure::Failure;
 use self::message::Via;
 use self::upload::{Fault, Why, Wrong};
@@ -28,6 +29,7 @@ mod address;
 mod attempt;
 mod clients;
 mod content;
+mod early;
 mod failure;
 mod message;
 mod reach;
@@ -129,10 +131,11 @@ impl Handler for Proxy {
             return Ok(answer);
         }
         let fault = Fault::of(request.body());
+        let mut early = TooEarly::of(request);
         let mut message = message::request(exchange, request, self, &fault)?;
         let mut tried = Tried::default();
         self.upstream.resolved(RESOLVED_WITHIN).await;
-        match self.pass(exchange, request, &mut message, &mut tried).await {
+        match self.pass(exchange, request, &mut message, &mut tried, &mut early).await {
             Ok(response) => Ok(response),
             Err(why) => Err(self.give_up(exchange, request, message, &tried, fault.or(why))),
         }
@@ -147,10 +150,12 @@ impl Proxy {
         request: &Request,
         message: &mut Message,
         tried: &mut Tried,
+        early: &mut TooEarly,
     ) -> Result<Response, ProxyError> {
         loop {
             let attempt = self.pick(exchange, request, message, tried)?;
             match self.send(&attempt, message).await {
+                Ok(response) if early.waits(&response, message, request).await => {}
                 Ok(response) => {
                     let is_head = *request.method() == Method::HEAD;
                     return Ok(pass_on(exchange, attempt, response, tried, is_head));

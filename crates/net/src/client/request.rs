@@ -114,6 +114,11 @@ impl Message {
         &self.head.headers
     }
 
+    /// The same, to be changed.
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        &mut Arc::make_mut(&mut self.head).headers
+    }
+
     /// Gives the fields of its head back.
     pub fn into_headers(self) -> HeaderMap {
         match Arc::try_unwrap(self.head) {

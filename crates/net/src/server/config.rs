@@ -63,6 +63,10 @@ pub struct Config {
     /// where a request is late. Default: 500 bytes in a second after a grace of 60 s, which is no shorter
     /// than any pause that is allowed.
     pub min_rate: Option<MinRate>,
+    /// Take requests in early data over QUIC (0-RTT), on tickets of ours. They reach the service before anyone knows that they
+    /// are no replay: it has to ask [`RequestContext::is_early`](crate::RequestContext::is_early), and to wait with what must
+    /// not happen twice. Default: false.
+    pub early_data: bool,
     /// Pass CONNECT on to the service instead of refusing it with 501. Default: false.
     pub allow_connect: bool,
     /// Wanted UDP socket buffers, in bytes. Default: 4 MiB.
@@ -103,6 +107,7 @@ impl Default for Config {
             requests_per_ip: None,
             max_lag: None,
             min_rate: Some(MinRate { bytes_per_second: 500, grace: Duration::from_secs(60) }),
+            early_data: false,
             allow_connect: false,
             udp_buffer: 4 << 20,
             steering: true,

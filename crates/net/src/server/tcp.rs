@@ -466,6 +466,7 @@ impl<S: HttpService> Connection<S> {
             worker: self.dispatch.worker,
             tls,
             rtt: Rtt::Tcp(tcp),
+            early: None,
         });
         let (dispatch, activity) = (self.dispatch.clone(), self.activity.clone());
         let (pause, rate) = (self.config.body_idle_timeout, self.config.min_rate);

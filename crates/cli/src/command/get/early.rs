@@ -39,11 +39,11 @@ pub(super) const fn verdict(early_data: EarlyData) -> &'static str {
     }
 }
 
-/// Servers send their tickets at the end of the handshake: a round trip, and some patience.
-const TICKET_WITHIN: Duration = Duration::from_millis(400);
+/// Servers send their tickets at the end of the handshake: a round trip, of the longest that there are, and some patience.
+const TICKET_WITHIN: Duration = Duration::from_secs(1);
 
 /// When the first connection is not waited for any more.
-const GONE_WITHIN: Duration = Duration::from_secs(3);
+const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Between two looks at whether it is gone.
 const LOOK: Duration = Duration::from_millis(20);

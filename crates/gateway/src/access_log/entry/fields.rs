@@ -85,6 +85,8 @@ fields! {
     RequestId = "request_id",
     /// The trace that it is a part of, where `trace_context` knows of one.
     TraceId = "trace_id",
+    /// Whether the request came in early data (0-RTT).
+    EarlyData = "early_data",
     /// Whether the canary answered.
     Canary = "canary",
     /// The backend that answered, or was asked last.
@@ -260,6 +262,9 @@ impl Line {
                 }
                 None => Shown::Unknown,
             },
+            Field::EarlyData => {
+                Shown::Boolean(context.is_some_and(RequestContext::came_in_early_data))
+            }
             Field::Canary => Shown::Boolean(details.is_some_and(|details| details.is_canary)),
             Field::Upstream => match proxied.and_then(|proxied| proxied.backend.as_ref()) {
                 Some(backend) => {

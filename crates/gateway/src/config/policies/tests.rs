@@ -32,8 +32,9 @@ impl Files {
         let built = Loaded::of_text("sterna.toml", &text, &Environment::empty()).build();
         let built = built.map_err(|problems| problems.to_string())?;
         // Which is there without being asked for.
-        let is_asked_for =
-            |station: &middleware::Config| !matches!(station, middleware::Config::Compress(_));
+        let is_asked_for = |station: &middleware::Config| {
+            !matches!(station, middleware::Config::Compress(_) | middleware::Config::EarlyData(_))
+        };
         let stations = built.gateway.routes.into_iter().map(|route| route.middleware.into_iter());
         Ok(stations.map(|stations| stations.filter(is_asked_for).collect()).collect())
     }

@@ -113,6 +113,8 @@ pub(super) fn request(
     let via = proxy.via.of(request);
     let hints = early_hints(request);
     let told = Forwarded::of(exchange, request);
+    // req: 8470-5.1-field-not-removed
+    let is_early = is_early(request) || says_early(request.headers());
     let method = request.method().clone();
     let content = std::mem::take(request.body_mut());
     let mut headers = std::mem::take(request.headers_mut());
@@ -122,6 +124,10 @@ pub(super) fn request(
     join_cookies(&mut headers);
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if is_early {
+        // req: 8470-5.1-early-data-field
+        headers.insert(EARLY_DATA, HeaderValue::from_static("1"));
     }
     // Here, where `Connection` cannot name these fields any more.
     told.write(proxy.forwarded, &mut headers);
@@ -191,7 +197,9 @@ pub(super) fn sane(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
             let is_framing = |name: &str| {
-                is_of_hop(name) || matches!(name, "content-length" | "host" | "trailer")
+                // req: 8470-5.1-no-trailer
+                is_of_hop(name)
+                    || matches!(name, "content-length" | "early-data" | "host" | "trailer")
             };
             strip(&mut trailers, is_framing);
             Frame::trailers(trailers)
@@ -248,6 +256,19 @@ fn strip(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
         headers.remove(name);
     }
 }
+
+/// Whether it may be a replay, as far as we know.
+pub(super) fn is_early(request: &Request) -> bool {
+    RequestContext::of(request).is_some_and(RequestContext::is_early)
+}
+
+/// Whether a request was in early data somewhere before us.
+pub(super) fn says_early(headers: &HeaderMap) -> bool {
+    headers.contains_key(EARLY_DATA)
+}
+
+/// RFC 8470 §5.1.
+pub(super) const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
 
 /// Fields of a connection, of the way to this server, and one that scripts take for a variable (`Proxy`).
 fn is_of_hop(name: &str) -> bool {

@@ -45,6 +45,8 @@ pub(crate) struct Connection<S: HttpService> {
     local: SocketAddr,
     wake: Arc<ConnectionWake>,
     phase: Phase,
+    /// When its handshake began, if early data came and it is not complete.
+    early_since: Option<Instant>,
     /// What its requests share, from the handshake on.
     context: Option<Arc<ConnectionContext>>,
     streams: Streams<RequestStream<S>>,
@@ -106,6 +108,7 @@ impl<S: HttpService> Connection<S> {
             wake,
             phase: Phase::Opening(now),
             context: None,
+            early_since: None,
             scheduler: Scheduler::default(),
             own: Vec::new(),
             waiting: VecDeque::new(),
@@ -208,9 +211,8 @@ impl<S: HttpService> Connection<S> {
 
     /// The transport has ended it: a handshake that was not complete has failed.
     pub(super) fn ended(&self, reason: &CloseReason) {
-        if let Phase::Opening(_) = self.phase
-            && let Some(why) = HandshakeFailure::of_quic(reason)
-        {
+        let is_opening = matches!(self.phase, Phase::Opening(_)) || self.early_since.is_some();
+        if is_opening && let Some(why) = HandshakeFailure::of_quic(reason) {
             self.dispatch.counters.handshakes.failed(Transport::Quic, why);
         }
     }

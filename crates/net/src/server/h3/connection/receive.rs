@@ -17,7 +17,7 @@ use super::{super::stream::Receiving, Connection, Phase};
 use crate::{
     Protocol, TlsFacts,
     client::Transport,
-    context::{ConnectionContext, Rtt, lock},
+    context::{ConnectionContext, Rtt, early, lock},
     h3::{READ_CHUNK, h3_id, outgoing::Outgoing},
     service::HttpService,
 };
@@ -27,15 +27,11 @@ impl<S: HttpService> Connection<S> {
     pub(super) fn receive(&mut self, quic: &mut sterna_quic::Connection, now: Instant) {
         while let Some(event) = quic.poll_event() {
             match event {
-                Event::Connected => {
-                    if let Phase::Opening(since) = self.phase {
-                        let took = now.saturating_duration_since(since);
-                        let handshakes = &self.dispatch.counters.handshakes;
-                        handshakes.succeeded(Transport::Quic, took);
-                    }
-                    self.open(quic);
+                Event::Connected => self.connected(quic, now),
+                Event::Opened(id) => {
+                    self.open_early(quic);
+                    self.opened(quic, id, now);
                 }
-                Event::Opened(id) => self.opened(quic, id, now),
                 Event::Readable(id) if self.is_waiting(id) => {}
                 Event::Readable(id) => self.readable.push(id),
                 Event::Writable(id) => self.writable(h3_id(id)),
@@ -114,7 +110,35 @@ impl<S: HttpService> Connection<S> {
         is_hidden
     }
 
-    /// The handshake is complete: our unidirectional streams, SETTINGS.
+    /// Early data came: HTTP/3 is spoken with a client that is not known to be there.
+    fn open_early(&mut self, quic: &mut sterna_quic::Connection) {
+        if let Phase::Opening(since) = self.phase
+            && quic.takes_early_data()
+        {
+            self.early_since = Some(since);
+            self.open(quic);
+        }
+    }
+
+    /// The handshake is complete: what came before it is nobody's replay.
+    fn connected(&mut self, quic: &mut sterna_quic::Connection, now: Instant) {
+        let since = match self.phase {
+            Phase::Opening(since) => Some(since),
+            Phase::Open(_) | Phase::Closed => self.early_since.take(),
+        };
+        if let Some(since) = since {
+            let took = now.saturating_duration_since(since);
+            self.dispatch.counters.handshakes.succeeded(Transport::Quic, took);
+        }
+        if let Phase::Opening(_) = self.phase {
+            self.open(quic);
+        }
+        if let Some(gate) = self.context.as_ref().and_then(|context| context.early.as_ref()) {
+            gate.complete();
+        }
+    }
+
+    /// The handshake is complete, or early data came: our unidirectional streams, SETTINGS.
     fn open(&mut self, quic: &mut sterna_quic::Connection) {
         if self.is_hidden(quic) {
             return;
@@ -147,6 +171,8 @@ impl<S: HttpService> Connection<S> {
         self.own = [control, encoder, decoder]
             .map(|id| (id, Outgoing::new(self.dispatch.counters.clone())))
             .into();
+        let early = quic.takes_early_data();
+        let early = early.then(|| early::Gate::new(self.dispatch.counters.clone()));
         self.context = Some(Arc::new(ConnectionContext {
             protocol: Protocol::Http3,
             peer: Mutex::new(quic.validated_address()),
@@ -154,6 +180,7 @@ impl<S: HttpService> Connection<S> {
             worker: self.dispatch.worker,
             tls: Some(facts(quic)),
             rtt: Rtt::Quic(AtomicU64::new(0)),
+            early,
         }));
     }
 

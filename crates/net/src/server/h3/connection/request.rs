@@ -3,7 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::Instant,
 };
@@ -106,6 +106,10 @@ impl<S: HttpService> Connection<S> {
             Arc::new(Upload::new(waker.clone(), self.budget.clone(), declared, counters))
         });
         let state = Arc::new(RequestState::with_interim(waker));
+        if context.early.as_ref().is_some_and(|gate| !gate.is_complete()) {
+            state.came_early.store(true, Ordering::Relaxed);
+            self.dispatch.counters.early_requests.increment();
+        }
         let Some(stream) = self.streams.get_mut(slot) else { return };
         stream.state = Some(state.clone());
         stream.upload = upload.clone();
