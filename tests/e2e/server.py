@@ -25,7 +25,8 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**os.environ, "RUST_BACKTRACE": "1"},
+                # Keys of tickets and the like: a server's own, unless a test says that two share them.
+                env={"STERNA_DATA": str(folder / "data"), **os.environ, "RUST_BACKTRACE": "1"},
             )
         self.host = "127.0.0.1"
         self.port = self._wait_ready()

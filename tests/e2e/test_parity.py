@@ -21,6 +21,7 @@ assert parity_limits
 ELSEWHERE = {
     "slow_start": "crates/gateway/src/upstream: a share of requests, whatever carried them",
     "tls": "tests/e2e/test_reload.py: the certificate, over TCP and QUIC",
+    "early_data": "tests/e2e/test_early_data.py: HTTP/3 alone, TLS over TCP takes none",
     "upstream_pool": "tests/e2e/test_upstream_pool.py: connections of a worker, whatever carried the requests",
     "host": "tests/e2e/test_path_bypass.py: the site by its host, over each version",
     "route": "the rows of this table",
