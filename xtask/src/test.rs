@@ -14,6 +14,7 @@ pub(crate) use machine::{foreign_clients, is_root};
 mod again;
 mod machine;
 mod output;
+mod pebble;
 mod report;
 
 const FUZZ_SECONDS: u32 = 5;
@@ -29,7 +30,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let mut world = World { root: crate::workspace_root(), python: None };
+    let mut world = World { root: crate::workspace_root(), python: None, pebble: None };
     let mut report = Report::default();
     for step in steps {
         println!("\n== {} ==", step.name);
@@ -44,6 +45,8 @@ struct World {
     root: PathBuf,
     /// The interpreter which has the foreign clients, once the step `machine` has made it.
     python: Option<PathBuf>,
+    /// The certificate authority, likewise.
+    pebble: Option<PathBuf>,
 }
 
 struct Step {
@@ -81,11 +84,13 @@ fn select(arguments: &[String]) -> Result<Vec<&'static Step>, String> {
 }
 
 fn machine(world: &mut World) -> Tally {
-    match machine::prepare(&world.root) {
-        Ok(python) => {
-            world.python = Some(python);
-            Tally::PASSED
-        }
+    let prepared = machine::prepare(&world.root).and_then(|python| {
+        world.pebble = Some(pebble::prepare(&python)?);
+        world.python = Some(python);
+        Ok(())
+    });
+    match prepared {
+        Ok(()) => Tally::PASSED,
         Err(error) => Tally::failed(error),
     }
 }
@@ -151,6 +156,9 @@ fn e2e(world: &mut World) -> Tally {
     let Some(python) = &world.python else {
         return Tally::failed("no Python environment, see the step `machine`");
     };
+    let Some(pebble) = &world.pebble else {
+        return Tally::failed("no certificate authority, see the step `machine`");
+    };
     let target = crate::target_directory();
     let results = target.join("xtask/e2e.xml");
     let run = |selection: &[String]| {
@@ -163,7 +171,8 @@ fn e2e(world: &mut World) -> Tally {
             .env("STERNA_BIN", target.join("debug/sterna"))
             .env("AXUM_BIN", target.join("debug/examples/axum"))
             .env("STERNA_LINK", target.join("debug/examples/link"))
-            .env("STERNA_ARTEFACTS", target.join("e2e"));
+            .env("STERNA_ARTEFACTS", target.join("e2e"))
+            .env("PEBBLE_BIN", pebble);
         output::pytest(command, &results)
     };
     again::after(run(&[]), run)

@@ -145,13 +145,16 @@ fn environment(python: &Path, requirements: &Path) -> Result<PathBuf, Error> {
     Ok(interpreter)
 }
 
-fn run(words: &[&str]) -> Result<(), Error> {
-    let status =
-        Command::new(words[0]).args(&words[1..]).env("DEBIAN_FRONTEND", "noninteractive").status();
+pub(super) fn run(words: &[&str]) -> Result<(), Error> {
+    run_command(Command::new(words[0]).args(&words[1..]).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+pub(super) fn run_command(command: &mut Command) -> Result<(), Error> {
+    let status = command.status();
     if status.is_ok_and(|status| status.success()) {
         Ok(())
     } else {
-        Err(Error::Command(words.join(" ")))
+        Err(Error::Command(super::output::line(command)))
     }
 }
 
