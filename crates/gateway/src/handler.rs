@@ -10,6 +10,7 @@ use crate::exchange::Exchange;
 use crate::shared::Build;
 use crate::{Request, Response};
 
+pub mod challenge;
 pub mod files;
 pub mod proxy;
 pub mod redirect;
@@ -38,6 +39,8 @@ pub enum Config {
     Proxy(Box<proxy::Config>),
     /// Elsewhere.
     Redirect(redirect::Config),
+    /// What authorities ask for before they issue a certificate.
+    Challenge(challenge::Tokens),
     /// One fixed answer.
     Respond(respond::Config),
     /// The page of a server that has nothing else to serve yet.
@@ -54,6 +57,7 @@ impl Config {
             Self::Files(config) => Built::Files(config.build()),
             Self::Proxy(config) => Built::Proxy(Box::new(config.build(build))),
             Self::Redirect(config) => Built::Redirect(config.build()),
+            Self::Challenge(tokens) => Built::Challenge(tokens.build()),
             Self::Respond(config) => Built::Respond(config.build()),
             Self::Welcome(config) => Built::Welcome(config.build()),
             Self::NotFound => Built::NotFound,
@@ -68,6 +72,7 @@ pub(crate) enum Built {
     Files(files::Files),
     Proxy(Box<proxy::Proxy>),
     Redirect(redirect::Redirect),
+    Challenge(challenge::Challenge),
     Respond(respond::Respond),
     Welcome(welcome::Welcome),
     NotFound,
@@ -85,6 +90,7 @@ impl Handler for Built {
             // In a box of its own: what waits for a backend is large, and no other handler should pay for it.
             Self::Proxy(proxy) => Box::pin(proxy.handle(exchange, request)).await,
             Self::Redirect(redirect) => redirect.handle(exchange, request).await,
+            Self::Challenge(challenge) => challenge.handle(exchange, request).await,
             Self::Respond(respond) => respond.handle(exchange, request).await,
             Self::Welcome(welcome) => welcome.handle(exchange, request).await,
             Self::NotFound => Err(Error::NotFound),
