@@ -14,6 +14,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 mod access_log;
+mod acme;
 mod address;
 mod admin;
 mod build;
@@ -38,6 +39,7 @@ mod upstream;
 mod value;
 
 pub use self::access_log::{AccessLog, LogFormat, LogOptions};
+pub use self::acme::{Acme, Challenge};
 pub use self::address::{ClientField, Forwarded};
 pub use self::admin::{Admin, AdminPlace, LogFilter, NotAFilter, NotAnAdminPlace};
 pub use self::build::{Built, Certificate};
@@ -121,6 +123,8 @@ section! {
         pub timeouts: Timeouts,
         /// HTTP/3's transport.
         pub quic: Quic,
+        /// Who issues certificates for sites with `acme = true`.
+        pub acme: Option<Acme>,
         /// What every site has that does not say otherwise.
         pub defaults: Defaults,
         /// What is served, host by host.

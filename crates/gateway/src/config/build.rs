@@ -146,7 +146,7 @@ impl Model {
                 |route: &route::Config| route::Config { host: host.clone(), ..route.clone() };
             routes.iter().map(of_host).collect::<Vec<_>>()
         });
-        let tls = site.tls.as_ref().or(self.defaults.tls.as_ref());
+        let tls = site.tls.as_ref().or(self.defaults.tls.as_ref()).filter(|_| !site.acme);
         let tls = tls.and_then(|tls| tls.build(opening.problems));
         (routes.collect(), Certificate { hosts: site.host.0.clone(), tls })
     }

@@ -25,6 +25,7 @@ impl Model {
         self.admin.check(problems);
         self.check_listen(is_whole, problems);
         self.check_sites(is_whole, problems);
+        self.check_acme(problems);
         let most = self.limits.body_size;
         self.defaults.policies.check(most, problems);
         self.check_balancing(problems);

@@ -43,6 +43,8 @@ section! {
         pub host: Several<host::Pattern> = Several(vec![host::Pattern::Any]),
         /// Its certificate.
         pub tls: Option<Tls>,
+        /// Orders a certificate for each of its hosts from the authority of `[acme]`, and renews it.
+        pub acme: bool = false,
         /// Serves the files of this directory: a path, or a table. Hidden files are not among them.
         pub root: Option<Root>,
         /// Passes requests on to these backends: an address, a list of them, or a table.

@@ -620,6 +620,7 @@ trusted_proxies = ["10.0.0.0/8", "192.0.2.7"]
 client_field = "forwarded"
 proxy_protocol = "192.0.2.0/24"
 key_log = "/var/lib/sterna/secrets"
+acme = { agree_to_terms = true, email = "ops@a.example", storage = "/var/lib/sterna/acme", ca = "ca.pem" }
 name = "edge-1"
 
 [alt_svc]
