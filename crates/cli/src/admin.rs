@@ -18,6 +18,7 @@ use crate::serve::Args;
 mod answer;
 pub(crate) mod ask;
 mod backends;
+mod certificates;
 mod etag;
 mod flame;
 mod guard;

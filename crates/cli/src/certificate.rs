@@ -1,5 +1,6 @@
 //! Which certificate to show: the operator's, or one of the local authority.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -26,6 +27,9 @@ pub(crate) enum Source {
 #[derive(Debug)]
 pub(crate) struct Certificate {
     pub(crate) tls: ServerTls,
+    /// What is shown by name, and by whose name to those who name nobody.
+    names: Vec<(String, ServerTls)>,
+    default: Option<String>,
     pub(crate) origin: Origin,
 }
 
@@ -42,7 +46,7 @@ impl Source {
         match self {
             Self::Files { certificate, key } => {
                 let tls = ServerTls::from_pem_files(&certificate, key)?;
-                Ok(Certificate { tls, origin: Origin::Files { certificates: vec![certificate] } })
+                Ok(Certificate::new(tls, Origin::Files { certificates: vec![certificate] }))
             }
             Self::LocalCa => local(listen, []),
             Self::Sites(sites) => of_sites(sites, listen),
@@ -58,7 +62,7 @@ fn local(listen: &[Listen], more: impl IntoIterator<Item = String>) -> Result<Ce
     let Leaf { chain, key, spki } = authority.leaf(names, now)?;
     let (root, is_new) = (authority.root_certificate(), authority.is_new());
     let origin = Origin::LocalCa { root, spki, is_new };
-    Ok(Certificate { tls: ServerTls::from_der(chain, key)?, origin })
+    Ok(Certificate::new(ServerTls::from_der(chain, key)?, origin))
 }
 
 /// Each site shows its own; a client that names no site sees that of the site for every host, else of the first.
@@ -75,7 +79,8 @@ fn of_sites(sites: Vec<config::Certificate>, listen: &[Listen]) -> Result<Certif
         }
         false => None,
     };
-    let (mut certificates, mut names, mut otherwise) = (Vec::new(), Vec::new(), None);
+    let (mut certificates, mut names) = (Vec::new(), Vec::new());
+    let (mut otherwise, mut default) = (None, None);
     for config::Certificate { hosts, tls } in sites {
         let tls = match (tls, &local) {
             (Some((path, tls)), _) => {
@@ -88,6 +93,7 @@ fn of_sites(sites: Vec<config::Certificate>, listen: &[Listen]) -> Result<Certif
         names.extend(named(&hosts).into_iter().map(|name| (name, tls.clone())));
         if otherwise.is_none() || hosts.contains(&host::Pattern::Any) {
             otherwise = Some(tls);
+            default = named(&hosts).into_iter().next();
         }
     }
     certificates.sort();
@@ -97,10 +103,29 @@ fn of_sites(sites: Vec<config::Certificate>, listen: &[Listen]) -> Result<Certif
         None => Origin::Files { certificates },
     };
     let otherwise = otherwise.ok_or(Error::NoSite)?;
-    Ok(Certificate { tls: otherwise.with_names(names), origin })
+    let tls = otherwise.with_names(names.iter().cloned());
+    Ok(Certificate { tls, names, default, origin })
 }
 
 impl Certificate {
+    pub(crate) fn new(tls: ServerTls, origin: Origin) -> Self {
+        Self { tls, names: Vec::new(), default: None, origin }
+    }
+
+    /// What is shown where an authority has issued these, by host.
+    pub(crate) fn with(&self, issued: &BTreeMap<String, ServerTls>) -> ServerTls {
+        if issued.is_empty() {
+            return self.tls.clone();
+        }
+        let of_default = self.default.as_ref().and_then(|name| issued.get(name));
+        let of_name = |(name, tls): &(String, ServerTls)| {
+            (name.clone(), issued.get(name).unwrap_or(tls).clone())
+        };
+        let names = self.names.iter().map(of_name);
+        let shown = of_default.unwrap_or(&self.tls).clone().with_names(names);
+        self.tls.clone().showing(&shown)
+    }
+
     /// The hash of the public key, if the certificate is of the local authority.
     pub(crate) fn local_spki(&self) -> Option<&str> {
         match &self.origin {

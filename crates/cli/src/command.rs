@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::logging::LogFormat;
 
 mod adapt;
+mod cert;
 mod check;
 mod completions;
 mod files;
@@ -80,6 +81,8 @@ pub(crate) enum Command {
     Stop(stop::Args),
     /// Tell what the running server does.
     Status(status::Args),
+    /// List the certificates of the running server, or order a new one at once.
+    Cert(cert::Args),
     /// Print the JSON Schema of the configuration, for editors.
     Schema(schema::Args),
     /// Print a configuration as canonical JSON: with every default, and without secrets.
@@ -109,6 +112,7 @@ impl Command {
             | Self::Reload(_)
             | Self::Stop(_)
             | Self::Status(_)
+            | Self::Cert(_)
             | Self::Schema(_)
             | Self::Adapt(_)
             | Self::HashPassword(_)
@@ -131,6 +135,7 @@ impl Command {
             Self::Reload(args) => args.run(),
             Self::Stop(args) => args.run(),
             Self::Status(args) => args.run(),
+            Self::Cert(args) => args.run(),
             Self::Schema(args) => args.run(),
             Self::Adapt(args) => args.run(),
             Self::HashPassword(args) => args.run(),

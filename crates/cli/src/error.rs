@@ -76,6 +76,8 @@ pub(crate) enum Error {
     SeveralRun(Vec<PathBuf>),
     #[error("cannot ask the server at {place}")]
     Asked { place: String, source: io::Error },
+    #[error("the order for {name} has not ended yet")]
+    Unordered { name: String },
     #[error("{told}")]
     Refused { told: String, help: Option<String> },
     #[error("the server does not follow")]
@@ -179,6 +181,7 @@ impl Error {
             Self::NotRunning | Self::NobodyThere { .. } => Some(
                 "start one with `sterna run`, or name where it is: `--admin`, or `-c` and its configuration",
             ),
+            Self::Unordered { .. } => Some("`sterna cert ls` tells what becomes of it"),
             Self::NoTerminal => Some("leave `--watch` out, or add `--json` in its place"),
             Self::SeveralRun(_) => Some("name one of them with `--admin`"),
             Self::Overtaken => Some("read it anew, with its `ETag`, and change that"),

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use clap::Parser;
 
+mod acme;
 mod admin;
 mod certificate;
 pub mod command;

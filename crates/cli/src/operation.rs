@@ -25,10 +25,13 @@ use sterna_gateway::{Config, Shared};
 use sterna_net::client::Transport;
 use sterna_net::{Control, HandshakeFigures, Inspection, ServerTls, server};
 
+pub(crate) use self::certificates::AUDIT;
 pub(crate) use self::log::Log;
 pub(crate) use self::reloader::Reloader;
 pub(crate) use self::revisions::{Revision, Revisions};
 pub(crate) use self::site::Site;
+use crate::acme::Acme;
+use crate::certificate::Certificate;
 use crate::error::Error;
 use crate::logging;
 use crate::serve::{Args, Plan};
@@ -48,6 +51,7 @@ pub(crate) struct Facts {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) plain: Vec<SocketAddr>,
     pub(crate) shared: Shared,
+    pub(crate) acme: Acme,
 }
 
 /// A running server.
@@ -68,6 +72,8 @@ struct State {
     model: Option<Arc<Model>>,
     revisions: Revisions,
     tls: ServerTls,
+    /// What is shown where no authority has issued anything.
+    certificate: Certificate,
     files: Vec<PathBuf>,
     log: Log,
     history: History,
@@ -109,13 +115,15 @@ impl Operation {
         let (succeeded, failed, refused_certificates) = (0, 0, 0);
         let history =
             History { generation: 1, succeeded, failed, refused_certificates, last: None };
-        let (model, tls, is_draining) = (model.map(Arc::new), certificate.tls, false);
+        let (model, is_draining) = (model.map(Arc::new), false);
+        let tls = certificate.with(&facts.acme.issued());
         let mut revisions = Revisions::default();
         if let Some(model) = &model {
             let (since, changes, model) = (SystemTime::now(), Arc::default(), model.clone());
             revisions.add(Revision { generation: 1, since, changes, model });
         }
-        let state = State { args, model, revisions, tls, files, log, history, is_draining };
+        let state =
+            State { args, model, revisions, tls, certificate, files, log, history, is_draining };
         let (started, reloading, state) = (SystemTime::now(), Mutex::new(()), Mutex::new(state));
         Self { planner, sites, facts, what, started, reloading, state }
     }
@@ -166,6 +174,8 @@ impl Operation {
     fn serve(&self, plan: impl FnOnce() -> Result<(Args, Plan), Error>) -> Result<Reloaded, Error> {
         let begun = Instant::now();
         let (args, plan) = plan()?;
+        let acme = self.facts.acme.prepare(plan.acme()?);
+        let tls = plan.certificate.with(&acme.issued());
         let (changes, recorders, output) = {
             let mut state = lock(&self.state);
             let mut keys = state.args.needs_restart(&args);
@@ -176,12 +186,13 @@ impl Operation {
                 return Err(Error::NeedsRestart(keys));
             }
             certificates::check(&state.tls, &plan.certificate, SystemTime::now())?;
-            let changes = state.changes(&plan);
+            let changes = state.changes(&plan, &tls);
             let (recorders, output) = state.log.prepare(&args)?;
             (changes, recorders, output)
         };
         let Plan { gateway, certificate, server, model, files, .. } = plan;
-        self.replace(gateway, recorders.as_ref(), &certificate.tls, &server)?;
+        self.replace(gateway, recorders.as_ref(), &tls, &server)?;
+        self.facts.acme.follow(acme);
         let mut state = lock(&self.state);
         if state.args.log() != args.log() {
             logging::configure(args.log())?;
@@ -189,13 +200,27 @@ impl Operation {
         state.log.follow(output);
         state.history.generation += 1;
         (state.args, state.model, state.files) = (args, model.map(Arc::new), files);
-        state.tls = certificate.tls;
+        (state.tls, state.certificate) = (tls, certificate);
         let generation = state.history.generation;
         if let Some(model) = state.model.clone() {
             let (since, changes) = (SystemTime::now(), Arc::new(changes.clone()));
             state.revisions.add(Revision { generation, since, changes, model });
         }
         Ok(Reloaded { generation, changes, took: begun.elapsed() })
+    }
+
+    /// Shows what an authority has issued to connections that begin from now on; those that are open go on.
+    ///
+    /// # Errors
+    /// [`Error::Reconfigure`]; what was shown before is shown on.
+    pub(crate) fn show_issued(&self) -> Result<(), Error> {
+        let _one_at_a_time = lock(&self.reloading);
+        let Some((_, control)) = self.sites.first() else { return Ok(()) };
+        let tls = lock(&self.state).certificate.with(&self.facts.acme.issued());
+        let server = server::Config::clone(&control.config());
+        control.reconfigure(tls.clone(), server).map_err(Error::Reconfigure)?;
+        lock(&self.state).tls = tls;
+        Ok(())
     }
 
     fn note(&self, outcome: Result<Reloaded, Error>) -> Result<Reloaded, Error> {
@@ -283,6 +308,11 @@ impl Operation {
         lock(&self.state).tls.clone()
     }
 
+    /// The hash of the public key of the local authority's certificate, if one is shown.
+    pub(crate) fn local_spki(&self) -> Option<String> {
+        lock(&self.state).certificate.local_spki().map(str::to_owned)
+    }
+
     /// Lines of the access log that were dropped.
     pub(crate) fn dropped_lines(&self) -> u64 {
         lock(&self.state).log.dropped()
@@ -337,26 +367,27 @@ impl Operation {
         let plan = Plan {
             what: "nothing".to_owned(),
             host: None,
-            certificate: crate::certificate::Certificate { tls, origin },
+            certificate: Certificate::new(tls, origin),
             gateway: Config::default(),
             server: server::Config::default(),
             model: None,
             files: Vec::new(),
         };
         let planner = Planner { anew: Box::new(|| Err(Error::NoConfiguration)), of_json: None };
-        let facts = Facts { addresses: vec![], plain: vec![], shared: Shared::default() };
+        let (shared, acme) = (Shared::default(), Acme::default());
+        let facts = Facts { addresses: vec![], plain: vec![], shared, acme };
         let args = Line::parse_from(["sterna"]).args;
         Self::new(planner, args, plan, Vec::new(), Log::default(), facts)
     }
 }
 
 impl State {
-    fn changes(&self, plan: &Plan) -> Changes {
+    fn changes(&self, plan: &Plan, tls: &ServerTls) -> Changes {
         let mut changes = match (&self.model, &plan.model) {
             (Some(before), Some(after)) => Changes::between(before, after),
             _ => Changes::default(),
         };
-        if !self.tls.is_same_as(&plan.certificate.tls) {
+        if !self.tls.is_same_as(tls) {
             changes.add("changed certificates: new connections see the new ones".to_owned());
         }
         changes

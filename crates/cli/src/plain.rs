@@ -1,10 +1,12 @@
-//! Plain HTTP beside the server: it sends everyone to HTTPS, and answers nothing itself.
+//! Plain HTTP beside the server: it sends everyone to HTTPS, and answers nothing itself but what
+//! certificate authorities ask for.
 
 use std::net::SocketAddr;
 
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 pub(crate) use sterna_gateway::config::PlainHttp as Choice;
+use sterna_gateway::handler::challenge::Tokens;
 use sterna_gateway::handler::{self, redirect};
 use sterna_gateway::middleware::{self, headers};
 use sterna_gateway::route::{self, Pattern};
@@ -76,12 +78,13 @@ fn beside(https: SocketAddr) -> Option<SocketAddr> {
 pub(crate) fn config(
     https_port: u16,
     client: sterna_gateway::client::Config,
+    tokens: Tokens,
 ) -> sterna_gateway::Config {
-    sterna_gateway::Config { routes: routes(https_port), client }
+    sterna_gateway::Config { routes: routes(https_port, tokens), client }
 }
 
 /// To the same place on the port of HTTPS, but for what certificate authorities ask for over plain HTTP.
-fn routes(https_port: u16) -> Vec<route::Config> {
+fn routes(https_port: u16, tokens: Tokens) -> Vec<route::Config> {
     let port = if https_port == 443 { String::new() } else { format!(":{https_port}") };
     let target = format!("https://{{host}}{port}{{path}}{{query}}");
     let Ok(target) = target.parse() else { unreachable!("a constant but for a number") };
@@ -95,7 +98,7 @@ fn routes(https_port: u16) -> Vec<route::Config> {
     everything.middleware = vec![middleware::Config::Headers(headers)];
     let mut routes = vec![everything];
     if let Ok(well_known) = "/.well-known/acme-challenge/*".parse() {
-        routes.push(route::Config::new(well_known, handler::Config::NotFound));
+        routes.push(route::Config::new(well_known, handler::Config::Challenge(tokens)));
     }
     routes
 }
@@ -121,7 +124,7 @@ mod tests {
 
     #[test]
     fn all_is_redirected_but_what_authorities_ask_for() {
-        let routes = routes(443);
+        let routes = routes(443, Tokens::default());
         assert_eq!(routes.len(), 2);
         let handler::Config::Redirect(redirect) = &routes[0].handler else { panic!("no redirect") };
         let target = "https://{host}{path}{query}".parse().expect("a target");

@@ -12,6 +12,7 @@ use sterna_gateway::access_log::{self, file};
 use sterna_gateway::config::{self, AdminPlace, LogFilter, Model};
 use sterna_net::{Running, Server, ServerTls, server};
 
+use crate::acme::{self, Acme};
 use crate::admin::Interface;
 use crate::certificate::Certificate;
 use crate::error::Error;
@@ -128,13 +129,22 @@ pub(crate) struct Plan {
     pub(crate) files: Vec<PathBuf>,
 }
 
+impl Plan {
+    /// What is wanted of an authority.
+    pub(crate) fn acme(&self) -> Result<Option<acme::Settings>, Error> {
+        self.model.as_ref().map_or(Ok(None), acme::Settings::of)
+    }
+}
+
 /// Serves until a signal, then drains. Everything that can be refused is refused before anything is
 /// started.
 pub(crate) fn serve(planner: Planner, watch: bool, begun: Instant) -> Result<(), Error> {
     limits::raise_open_files();
     let (args, plan) = (planner.anew)()?;
     logging::configure(args.log())?;
-    let (tls, secrets) = key_log(plan.certificate.tls.clone(), args.key_log.as_deref())?;
+    let acme = Acme::default();
+    acme.follow(acme.prepare(plan.acme()?));
+    let (tls, secrets) = key_log(plan.certificate.with(&acme.issued()), args.key_log.as_deref())?;
     let mut builder = Server::builder().tls(tls).config(plan.server.clone());
     builder = builder.quic_secret(quic_secret::open());
     builder = builder.tickets(tickets::open());
@@ -157,7 +167,8 @@ pub(crate) fn serve(planner: Planner, watch: bool, begun: Instant) -> Result<(),
     let mut sites = vec![(site, servers[0].control())];
     if let Some(bound) = plain.bound {
         // Whom proxies speak for is the same there.
-        let site = Site::new(plain::config(https_port, plan.gateway.client.clone()), recorders);
+        let client = plan.gateway.client.clone();
+        let site = Site::new(plain::config(https_port, client, acme.tokens.clone()), recorders);
         servers.push(site.start(bound, &shared)?);
         sites.push((site, servers[1].control()));
     }
@@ -168,14 +179,16 @@ pub(crate) fn serve(planner: Planner, watch: bool, begun: Instant) -> Result<(),
         addresses: &addresses,
         plain: &plain_addresses,
         certificate: &plan.certificate,
-        warnings: &[warnings, secrets].concat(),
+        warnings: &[warnings, secrets, acme.missing()].concat(),
         note: plain.note.as_deref(),
     }
     .text();
     let interface = Interface::bind(&args, &addresses)?;
-    let facts = Facts { addresses: addresses.clone(), plain: plain_addresses.clone(), shared };
+    let plain = plain_addresses.clone();
+    let facts = Facts { addresses: addresses.clone(), plain, shared, acme };
     let operation = Operation::new(planner, args, plan, sites, log, facts);
     let operation = Arc::new(operation);
+    operation.facts.acme.attach(&operation);
     let (interface, note) = interface.serve(&operation)?;
     let reloader = Reloader::start(operation.clone())?;
     signals::heed(&operation, &reloader)?;

@@ -166,6 +166,13 @@ impl ServerTls {
         self
     }
 
+    /// Shows the certificates of another one, and is as it was otherwise.
+    #[must_use]
+    pub fn showing(mut self, other: &Self) -> Self {
+        self.certificates = other.certificates.clone();
+        self
+    }
+
     /// Agrees to these versions, cipher suites and key exchanges alone. Default: all that are good.
     #[must_use]
     pub fn with_settings(mut self, settings: Settings) -> Self {

@@ -13,7 +13,7 @@ use sterna_gateway::metrics::CONTENT_TYPE;
 use super::guard::Guard;
 use super::page::{content, failure, json, method_not_allowed, refusal};
 use super::profile::{self, ProfileError};
-use super::{backends, etag, metrics, revisions, status};
+use super::{backends, certificates, etag, metrics, revisions, status};
 use crate::error::Error;
 use crate::logging;
 use crate::operation::{Operation, Reloaded};
@@ -55,6 +55,10 @@ fn route(operation: &Operation, request: &Request<Bytes>) -> Response<Bytes> {
         "/backends" if method == get => backends::list(operation),
         "/backends" if method == Method::PATCH => backends::patch(operation, request),
         "/backends" => method_not_allowed("GET, PATCH"),
+        "/certificates" if method == get => certificates::list(operation),
+        "/certificates" => method_not_allowed("GET"),
+        "/certificates/renew" if method == post => certificates::renew(operation, request),
+        "/certificates/renew" => method_not_allowed("POST"),
         "/connections" if method == get => connections(operation, request),
         "/metrics" if method == get => {
             content(StatusCode::OK, CONTENT_TYPE, metrics::text(operation))

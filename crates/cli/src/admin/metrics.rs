@@ -34,6 +34,12 @@ pub(super) fn text(operation: &Operation) -> String {
     let help = "Certificates that a reload refused: unreadable, over, or not of their key.";
     let refused = operation.history().refused_certificates as f64;
     page.single("sterna_certificates_refused_total", Kind::Counter, help, refused);
+    let help = "Orders of certificates from an authority that have ended, by how.";
+    page.family("sterna_acme_orders_total", Kind::Counter, help);
+    let figures = operation.facts.acme.figures();
+    for (result, count) in [("succeeded", figures.succeeded), ("failed", figures.failed)] {
+        page.sample("", &[("result", result)], count as f64);
+    }
     let help = "Lines of the access log that were dropped because its output was slower than the requests.";
     let dropped = operation.dropped_lines() as f64;
     page.single("sterna_access_log_dropped_lines_total", Kind::Counter, help, dropped);

@@ -41,7 +41,7 @@ impl Args {
     }
 }
 
-fn now() -> f64 {
+pub(super) fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
@@ -119,13 +119,13 @@ fn congestion(listeners: &Json) -> Option<String> {
     Some(each.collect::<Vec<_>>().join(", "))
 }
 
-fn list(value: &Json) -> String {
+pub(super) fn list(value: &Json) -> String {
     let items = value.as_array().into_iter().flatten().filter_map(Json::as_str);
     items.collect::<Vec<_>>().join(", ")
 }
 
 /// A number of seconds in its largest unit.
-fn span(seconds: f64) -> String {
+pub(super) fn span(seconds: f64) -> String {
     let seconds = seconds.max(0.0) as usize;
     match seconds {
         0..120 => format!("{seconds} s"),

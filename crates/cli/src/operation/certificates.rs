@@ -54,4 +54,4 @@ pub(super) fn audit(error: &Error) -> u64 {
 }
 
 /// What an operator answers for. A filter of the log that is stricter than warnings can let it through by this name.
-const AUDIT: &str = "audit";
+pub(crate) const AUDIT: &str = "audit";

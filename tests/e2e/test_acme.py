@@ -1,0 +1,407 @@
+"""Certificates by ACME (RFC 8555) from a real authority: Pebble, as `pebble.py` starts it."""
+
+import datetime
+import json
+import socket
+import ssl
+import stat
+import subprocess
+import time
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from curl_cffi import CurlHttpVersion, CurlOpt
+from curl_cffi import requests as curl
+
+from admin import Admin
+from conftest import binary, make_certificate
+from h3client import Client
+from pebble import Door, Names, Pebble
+from server import Server
+
+# On a machine where others compile.
+PATIENCE = 90.0
+
+CONFIG = """
+listen = ["127.0.0.1:0"]
+http = "127.0.0.1:0"
+workers = 2
+access_log = false
+admin = { listen = "unix:%(folder)s/admin.sock" }
+
+[acme]
+agree_to_terms = true
+email = "ops@a.example"
+directory = "https://localhost:%(directory)s/dir"
+ca = "%(ca)s"
+storage = "%(folder)s/acme"
+%(acme)s
+
+[[site]]
+respond = "any"
+
+%(sites)s
+"""
+
+SITE = """
+[[site]]
+host = "%s"
+acme = true
+respond = "%s"
+"""
+
+
+class World:
+    """An authority, and a server of ours that it can find by any name."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder = folder
+        monkeypatch.setenv("STERNA_DATA", str(folder / "data"))
+        tls = folder / "authority"
+        tls.mkdir()
+        self.certificate = make_certificate(tls)
+        self.names = Names(folder / "records")
+        self.directory, self.http, self.tls = Door(), Door(), Door()
+        self.pebble = self.server = None
+        self.others = []
+        self._started = 0
+
+    def start_authority(self, **more):
+        program = binary("PEBBLE_BIN")
+        folder = self.folder / f"pebble-{self._count()}"
+        self.pebble = Pebble(program, folder, self.certificate, self.names, self.http.port, self.tls.port, **more)
+
+    def write(self, *hosts, acme=""):
+        values = {
+            "folder": self.folder,
+            "directory": self.directory.port,
+            "ca": self.certificate.cert,
+            "acme": acme,
+            "sites": "".join(SITE % (host, host) for host in hosts),
+        }
+        new = self.folder / "new.toml"
+        new.write_text(CONFIG % values)
+        new.rename(self.folder / "sterna.toml")
+
+    def start_another(self, name):
+        """A second server with the same storage."""
+        folder = self.folder / name
+        folder.mkdir()
+        text = (self.folder / "sterna.toml").read_text().replace(f"{self.folder}/admin", f"{folder}/admin")
+        (folder / "sterna.toml").write_text(text)
+        server = Server([binary("STERNA_BIN"), "run", "-c", folder / "sterna.toml"], folder / "server")
+        self.others.append(server)
+        return server
+
+    def start_server(self, find_authority=True):
+        """Starts it, and shows the authority the way to it, then it the way to the authority if there is one."""
+        argv = [binary("STERNA_BIN"), "run", "-c", self.folder / "sterna.toml"]
+        self.server = Server(argv, self.folder / f"server-{self._count()}")
+        self.admin = Admin(self.folder / "admin.sock")
+        self.find_plain()
+        self.tls.lead_to(self.server.port)
+        if self.pebble and find_authority:
+            self.directory.lead_to(self.pebble.port)
+
+    def find_plain(self):
+        [plain] = self.admin.get("/status").json()["plain_addresses"]
+        self.http.lead_to(int(plain.rsplit(":", 1)[1]))
+
+    def start(self, *hosts, acme="", **authority):
+        self.start_authority(**authority)
+        self.write(*hosts, acme=acme)
+        self.start_server()
+
+    def rows(self):
+        listed = self.admin.get("/certificates")
+        assert listed.status == 200, listed.text
+        return {name: row for row in listed.json()["certificates"] for name in row["names"]}
+
+    def row(self, host):
+        """What is known of the order for a host."""
+        rows = self.admin.get("/certificates").json()["certificates"]
+        [row] = [row for row in rows if host in row["names"] and row["source"] == "acme"]
+        return row
+
+    def wait_issued(self, host):
+        def is_issued():
+            row = self.row(host)
+            assert row["error"] is None, self.told()
+            return row["issuer"]
+
+        until(is_issued, self.told)
+        return self.shown(host.replace("*", "x"))
+
+    def shown(self, host, server=None):
+        """The certificate that a client sees over TCP."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with socket.create_connection((server or self.server).address) as stream:
+            with context.wrap_socket(stream, server_hostname=host) as tls:
+                return x509.load_der_x509_certificate(tls.getpeercert(binary_form=True))
+
+    def get(self, host, version, root):
+        """What a client that trusts the authority alone is told."""
+        options = {CurlOpt.RESOLVE: [f"{host}:{self.server.port}:127.0.0.1"]}
+        with curl.Session(http_version=version, verify=str(root), curl_options=options, timeout=30) as session:
+            return session.get(f"https://{host}:{self.server.port}/").text
+
+    def root(self):
+        file = self.folder / "root.pem"
+        file.write_text(self.pebble.root())
+        return file
+
+    def issued(self):
+        """How many certificates the authority has issued."""
+        return self.pebble.log().count("Issued certificate serial")
+
+    def cert(self, *words):
+        argv = [binary("STERNA_BIN"), "cert", *words, "--admin", f"unix:{self.folder}/admin.sock"]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE)
+
+    def counters(self):
+        return self.admin.get("/status").json()["counters"]
+
+    def told(self):
+        authority = self.pebble.log() if self.pebble else "(no authority)"
+        return f"{self.server.stderr()}\n{json.dumps(self.rows(), indent=1)}\n{authority}"
+
+    def close(self):
+        for process in [self.server, self.pebble, *self.others]:
+            if process:
+                process.kill()
+        for one in [self.names, self.directory, self.http, self.tls]:
+            one.close()
+
+    def _count(self):
+        self._started += 1
+        return self._started
+
+
+def until(done, told=lambda: "too late"):
+    """Polls for what nobody tells."""
+    deadline = time.monotonic() + PATIENCE
+    while not done():
+        assert time.monotonic() < deadline, told()
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    one = World(tmp_path, monkeypatch)
+    yield one
+    one.close()
+
+
+def test_a_certificate_is_obtained_kept_and_shown_on_every_version(world):
+    world.start("a.example", "b.example")
+    root = world.root()
+    for host in ["a.example", "b.example"]:
+        world.wait_issued(host)
+        for version in [CurlHttpVersion.V1_1, CurlHttpVersion.V2_0, CurlHttpVersion.V3ONLY]:
+            assert world.get(host, version, root) == host
+    row = world.row("a.example")
+    assert (row["names"], row["failures"], row["error"], row["orders"]) == (["a.example"], 0, None, 1)
+    assert "Pebble" in row["issuer"]
+    # Renewed at two thirds of its 90 days, or as the authority advises.
+    assert 30 * 86400 < row["next_renewal"] - time.time() < 82 * 86400
+    assert world.rows()["*"]["source"] == "local"
+    [folder] = (world.folder / "acme").iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for file in ["account.json", "a.example.pem", "b.example.pem", "lock"]:
+        assert stat.S_IMODE((folder / file).stat().st_mode) == 0o600, file
+    metrics = world.admin.get("/metrics").text
+    assert 'sterna_acme_orders_total{result="succeeded"} 2' in metrics
+    # A restart orders nothing: what is kept is shown from the first handshake on.
+    before = world.shown("a.example")
+    world.server.stop()
+    world.directory.shut()
+    world.start_server()
+    assert world.shown("a.example") == before
+    assert world.row("a.example")["orders"] == 0
+    world.server.stop()
+
+
+def test_a_renewal_is_shown_over_tcp_and_quic_and_open_connections_go_on(world):
+    world.start("a.example")
+    first, root = world.wait_issued("a.example"), world.root()
+    url = world.server.url()
+    clients = [httpx.Client(verify=False, http2=http2, http1=not http2) for http2 in [False, True]]
+    with Client(world.server.address).connect() as http3:
+        assert [client.get(url).text for client in clients] == ["any", "any"]
+        renewed = world.cert("renew", "a.example")
+        assert renewed.returncode == 0, renewed.stderr
+        assert world.shown("a.example").serial_number != first.serial_number
+        assert world.get("a.example", CurlHttpVersion.V3ONLY, root) == "a.example"
+        before = world.counters()
+        assert [client.get(url).text for client in clients] == ["any", "any"]
+        assert http3.finish(http3.start("GET", "/"))[0].body == b"any"
+        after = world.counters()
+    for client in clients:
+        client.close()
+    # They went over the connections that were there before.
+    for name in ["tcp_connections", "quic_connections", "tls_failures"]:
+        assert after[name] == before[name], name
+    world.server.stop()
+
+
+def test_a_challenge_that_fails_leaves_what_was_shown_and_is_tried_again_later(world):
+    world.start("a.example")
+    first = world.wait_issued("a.example")
+    world.http.shut()
+    failed = world.cert("renew", "a.example")
+    assert failed.returncode == 1
+    assert "the authority has not seen that `a.example` is ours" in failed.stderr, failed.stderr
+    assert world.shown("a.example") == first
+    row = world.row("a.example")
+    assert (row["failures"], row["orders"]) == (1, 2)
+    assert row["next_renewal"] - time.time() < 80, "a minute, but for a quarter by chance"
+    assert "WARN audit: no certificate obtained: what was shown before is shown on" in world.server.stderr()
+    assert 'sterna_acme_orders_total{result="failed"} 1' in world.admin.get("/metrics").text
+    world.find_plain()
+    renewed = world.cert("renew", "a.example")
+    assert renewed.returncode == 0, renewed.stderr
+    assert world.shown("a.example") != first
+    assert (world.row("a.example")["failures"], world.row("a.example")["error"]) == (0, None)
+    world.server.stop()
+
+
+def test_an_authority_that_is_not_there_at_the_start_is_waited_for_by_serving(world):
+    world.write("a.example")
+    world.directory.shut()
+    world.start_server()
+    assert "a.example is shown by the local authority until a certificate is obtained" in world.server.stderr()
+    assert "Sterna local authority" in world.shown("a.example").issuer.rfc4514_string()
+    until(lambda: world.row("a.example")["error"])
+    assert "the authority refused, or was not reached" in world.row("a.example")["error"]
+    world.start_authority()
+    world.directory.lead_to(world.pebble.port)
+    assert world.cert("renew", "a.example").returncode == 0, world.told()
+    assert world.get("a.example", CurlHttpVersion.V3ONLY, world.root()) == "a.example"
+    world.server.stop()
+
+
+def test_nonces_that_the_authority_refuses_are_replaced(world):
+    world.start("a.example", environment={"PEBBLE_WFE_NONCEREJECT": "25"})
+    world.wait_issued("a.example")
+
+    def has_refused():
+        # Once for each certificate, but for what was refused.
+        once = ["/order-plz", "/chalZ/", "/finalize-order/", "/certZ/"]
+        return sum(world.pebble.log().count(f"POST {path}") for path in once) > len(once) * world.issued()
+
+    while not has_refused():
+        renewed = world.cert("renew", "a.example")
+        assert renewed.returncode == 0, renewed.stderr
+    world.server.stop()
+
+
+def test_a_certificate_is_renewed_by_itself_before_it_ends(world):
+    world.start("a.example", lifetime=20)
+    first = world.wait_issued("a.example")
+    until(lambda: world.shown("a.example") != first, world.told)
+    assert world.shown("a.example").not_valid_before_utc < first.not_valid_after_utc
+    world.server.stop()
+
+
+def test_the_authority_says_when_it_wants_a_certificate_to_be_renewed(world):
+    world.start("a.example")
+    first = world.wait_issued("a.example")
+    world.server.stop()
+    now, day = datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(days=1)
+    pem = first.public_bytes(serialization.Encoding.PEM).decode()
+    world.pebble.advise(pem, now - 2 * day, now - day)
+    # It asks at the start: here the certificate is replaced 60 days early.
+    world.start_server()
+    until(lambda: world.shown("a.example") != first, world.told)
+    assert "is a replacement of" in world.pebble.log()
+    world.server.stop()
+
+
+def test_an_account_that_the_authority_has_lost_is_made_again(world):
+    world.start("a.example")
+    first = world.wait_issued("a.example")
+    world.pebble.kill()
+    world.start_authority()
+    world.directory.lead_to(world.pebble.port)
+    renewed = world.cert("renew", "a.example")
+    assert renewed.returncode == 0, renewed.stderr
+    assert world.shown("a.example") != first
+    world.server.stop()
+
+
+def test_hosts_come_and_go_with_reloads_and_others_are_never_ordered_for(world):
+    world.start("a.example")
+    world.wait_issued("a.example")
+    world.write("a.example", "b.example")
+    assert world.admin.post("/reload").status == 200
+    world.wait_issued("b.example")
+    assert world.row("a.example")["orders"] == 1, "what there was is kept"
+    # Whatever clients ask for.
+    assert "Sterna local authority" in world.shown("c.example").issuer.rfc4514_string()
+    refused = world.cert("renew", "c.example")
+    assert refused.returncode == 1 and "no certificate is ordered for c.example" in refused.stderr
+    world.write("b.example")
+    assert world.admin.post("/reload").status == 200
+    assert [row["names"] for row in world.rows().values() if row["source"] == "acme"] == [["b.example"]]
+    assert world.issued() == 2
+    world.server.stop()
+
+
+def test_servers_that_share_a_storage_order_once(world):
+    world.start_authority()
+    world.write("a.example")
+    world.start_server(find_authority=False)
+    until(lambda: (world.folder / "acme").exists() and list((world.folder / "acme").glob("*/lock")))
+    other = world.start_another("other")
+    world.directory.lead_to(world.pebble.port)
+    first = world.wait_issued("a.example")
+    until(lambda: world.shown("a.example", other) == first)
+    assert world.issued() == 1
+    for server in [world.server, other]:
+        server.stop()
+
+
+def test_certificates_are_listed_with_what_comes_next(world):
+    world.start("a.example")
+    world.wait_issued("a.example")
+    listed = world.cert("ls")
+    assert listed.returncode == 0, listed.stderr
+    head, local, ordered = listed.stdout.splitlines()
+    assert head.split() == ["NAMES", "ISSUER", "ENDS", "FROM", "RENEWED"]
+    assert local.startswith("*") and "local" in local
+    assert ordered.startswith("a.example") and "acme" in ordered and "in 89 days" in ordered
+    as_json = json.loads(world.cert("ls", "--json").stdout)["certificates"]
+    assert [row["source"] for row in as_json] == ["local", "acme"]
+    world.server.stop()
+
+
+HOOK = """#!/bin/sh
+echo "$@" >> "{folder}/hook.log"
+case "$1" in
+    present) echo "$3" >> "{folder}/records/$2" ;;
+    cleanup) rm "{folder}/records/$2" ;;
+esac
+"""
+
+
+def test_a_wildcard_is_proved_by_a_record_that_a_program_publishes_and_takes_away(world):
+    hook = world.folder / "hook"
+    hook.write_text(HOOK.format(folder=world.folder))
+    hook.chmod(0o755)
+    world.start("*.w.example", acme=f'challenge = "dns-01"\ndns_hook = "{hook}"')
+    world.wait_issued("*.w.example")
+    for version in [CurlHttpVersion.V2_0, CurlHttpVersion.V3ONLY]:
+        assert world.get("x.w.example", version, world.root()) == "*.w.example"
+    present, cleanup = (line.split() for line in (world.folder / "hook.log").read_text().splitlines())
+    assert present[:2] == ["present", "_acme-challenge.w.example"]
+    assert cleanup == ["cleanup", *present[1:]]
+    assert list((world.folder / "records").iterdir()) == []
+    first = world.shown("x.w.example")
+    hook.write_text("#!/bin/sh\nexit 3\n")
+    failed = world.cert("renew", "*.w.example")
+    assert failed.returncode == 1 and f"{hook} failed with exit status: 3" in failed.stderr, failed.stderr
+    assert world.shown("x.w.example") == first
+    world.server.stop()
