@@ -58,7 +58,8 @@ class Running:
         self.cert.write_bytes(certificate.cert.read_bytes())
         self.key.write_bytes(certificate.key.read_bytes())
 
-    def write(self, number, log="false", keep_alive="60s"):
+    def write(self, number, log="false", keep_alive="60s", more=""):
+        """A configuration that says its number; `more` goes at its end."""
         values = {
             "number": number,
             "log": log,
@@ -69,7 +70,7 @@ class Running:
             "root": self.root,
         }
         new = self.folder / "new.toml"
-        new.write_text(CONFIG % values)
+        new.write_text(CONFIG % values + more)
         new.rename(self.file)
 
     def reload(self):

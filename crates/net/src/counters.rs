@@ -87,6 +87,8 @@ counters! {
     shed_requests,
     /// Bodies and connections cut because their client was slower than the least rate; they are among the time-outs.
     slow_clients,
+    /// Connections told to go because other certificates had replaced those that they began with.
+    retired_connections,
     /// Panics in services and response bodies.
     panics,
     /// Errors of services and response bodies.

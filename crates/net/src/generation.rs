@@ -21,7 +21,11 @@ use std::{
 use sterna_quic::ServerConfig;
 use tokio::sync::watch;
 
-use crate::{Control, ServerTls, Tickets, TlsError, server::Config};
+use crate::{
+    Control, ServerTls, Tickets, TlsError,
+    era::Retirement,
+    server::{Config, NEVER},
+};
 
 /// What workers serve with, all of it from one moment on.
 #[derive(Clone)]
@@ -30,6 +34,10 @@ pub(crate) struct Generation {
     tls: Option<ServerTls>,
     /// The same for all.
     tickets: Arc<Tickets>,
+    /// Counts the certificates and settings of TLS that there have been.
+    pub(crate) era: u64,
+    /// Of the connections from before this era.
+    pub(crate) retirement: Option<Retirement>,
     /// For connections over TCP that are accepted from now on.
     pub(crate) tcp: Option<Arc<rustls::ServerConfig>>,
     /// For connections over QUIC that begin from now on, but for what one listen address has of its own.
@@ -64,7 +72,7 @@ impl Generation {
             }
             _ => None,
         };
-        Ok(Self { config, tls, tickets, tcp, quic, applied: None })
+        Ok(Self { config, tls, tickets, era: 0, retirement: None, tcp, quic, applied: None })
     }
 
     /// The one after `self`. While the certificates are the same, clients may resume what they have. Secrets of connections
@@ -96,11 +104,11 @@ impl Generation {
         if self.tls.is_some() != tls.is_some() {
             return Err(ReconfigureError::Restart { what: "switching TLS on or off" });
         }
-        if let (Some(before), Some(now)) = (&self.tls, &tls)
-            && before.is_same_as(now)
-            && before.has_settings_of(now)
-            && remembered(&self.config) == remembered(&config)
-        {
+        let is_of_this_era = match (&self.tls, &tls) {
+            (Some(before), Some(now)) => before.is_same_as(now) && before.has_settings_of(now),
+            _ => true,
+        };
+        if is_of_this_era && tls.is_some() && remembered(&self.config) == remembered(&config) {
             let config = Arc::new(config.bounded());
             let quic = self.quic.as_ref().map(|before| {
                 let next = quic_config(before.tls.clone(), &config);
@@ -109,7 +117,15 @@ impl Generation {
             return Ok(Self { config, quic, applied: None, ..self.clone() });
         }
         let tls = tls.zip(self.tls.as_ref()).map(|(now, before)| now.logging_like(before));
-        Ok(Self::new(tls, config, self.tickets.clone())?)
+        let (era, retirement) = match is_of_this_era {
+            true => (self.era, self.retirement),
+            false => {
+                let after = config.retire_after.map(|after| after.min(NEVER));
+                let now = Instant::now();
+                (self.era + 1, after.map(|after| Retirement::new(now, after)))
+            }
+        };
+        Ok(Self { era, retirement, ..Self::new(tls, config, self.tickets.clone())? })
     }
 
     /// For connections over QUIC to this address.

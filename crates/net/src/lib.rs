@@ -33,6 +33,7 @@ pub mod client;
 mod content;
 mod context;
 mod counters;
+mod era;
 mod generation;
 mod h3;
 mod handshakes;

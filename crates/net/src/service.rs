@@ -24,6 +24,8 @@ use crate::{
     Body, BoxError, Protocol, RequestContext, ServerTls, body,
     content::{Content, Guard},
     counters::WorkerCounters,
+    era::Era,
+    generation::Generation,
     limit::per_source::PerSource,
     server::{Config, lag::Lag},
 };
@@ -72,6 +74,8 @@ where
 pub(crate) struct Dispatch<S> {
     service: RefCell<S>,
     config: RefCell<Arc<Config>>,
+    /// Of connections that open now, and its number.
+    era: RefCell<(u64, Rc<Era>)>,
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) common: RefCell<CommonFields>,
     /// The certificates, where there are several: a request for a host has to come on a connection that was shown its.
@@ -93,8 +97,8 @@ impl<S> Dispatch<S> {
     ) -> Self {
         let common = RefCell::new(CommonFields::new(alt_svc));
         let (service, config) = (RefCell::new(service), RefCell::new(config));
-        let (shown, limits, lag) = Default::default();
-        Self { service, config, counters, common, shown, worker, limits, lag }
+        let (era, shown, limits, lag) = Default::default();
+        Self { service, config, era, counters, common, shown, worker, limits, lag }
     }
 
     /// With the certificates that connections are shown.
@@ -110,6 +114,21 @@ impl<S> Dispatch<S> {
     /// What a connection that opens now is served by.
     pub(crate) fn config(&self) -> Arc<Config> {
         self.config.borrow().clone()
+    }
+
+    /// Which one a connection that opens now belongs to.
+    pub(crate) fn era(&self) -> Rc<Era> {
+        self.era.borrow().1.clone()
+    }
+
+    /// Ends the era if a generation is of another one; whether it did, and connections are to go.
+    pub(crate) fn enter_era_of(&self, generation: &Generation) -> bool {
+        let mut era = self.era.borrow_mut();
+        if era.0 != generation.era {
+            era.1.end(generation.retirement);
+            *era = (generation.era, Rc::default());
+        }
+        generation.retirement.is_some()
     }
 
     /// The next generation: for requests that come from now on, and connections that open.

@@ -73,6 +73,7 @@ impl Worker {
                 let dispatch =
                     Dispatch::new(service.clone(), config.clone(), counters, alt_svc, index);
                 let dispatch = dispatch.limited(limits.clone(), lag.clone()).showing(shown.clone());
+                dispatch.enter_era_of(&generations.borrow());
                 let dispatch = Rc::new(dispatch);
                 served.push((place, dispatch.clone()));
                 match TcpListener::from_std(tcp) {
@@ -136,6 +137,7 @@ async fn follow<S: HttpService>(
             let config = generation.config.clone();
             let alt_svc = place.announcement(&config);
             dispatch.replace(service.clone(), config, alt_svc, generation.shown());
+            dispatch.enter_era_of(&generation);
         }
         generation.is_applied();
     }
@@ -179,7 +181,7 @@ async fn serve_quic<S: HttpService>(
     let Ears { mut generations, mut asked, mut drain } = ears;
     let worker = dispatch.worker;
     let draining = Draining::default();
-    let app = H3Application::new(dispatch, address, draining.clone());
+    let app = H3Application::new(dispatch.clone(), address, draining.clone());
     let server = generations.borrow_and_update().quic_at(address);
     let mut driver = match member.start(server, app) {
         Ok(driver) => driver,
@@ -200,8 +202,12 @@ async fn serve_quic<S: HttpService>(
             }
             () = turn_forever(&mut driver) => break,
         }
-        let server = generations.borrow_and_update().quic_at(address);
-        if let Some(server) = server
+        let generation = generations.borrow_and_update().clone();
+        if dispatch.enter_era_of(&generation) {
+            // They learn of it, and when to go.
+            driver.endpoint().touch_all();
+        }
+        if let Some(server) = generation.quic_at(address)
             && let Err(error) = driver.endpoint().set_server(&server)
         {
             // It was built by the same rules as the one before.

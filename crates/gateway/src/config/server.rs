@@ -187,6 +187,7 @@ impl Model {
             min_rate,
             max_lag,
             early_data,
+            retire_after,
             // No handler takes a tunnel.
             allow_connect: _,
             udp_buffer,
@@ -226,6 +227,7 @@ impl Model {
         *requests_per_ip = quota(self.limits.requests_per_ip);
         *min_rate = self.limits.min_rate.limit();
         *max_lag = self.limits.max_lag.map(|lag| lag.0);
+        *retire_after = self.tls.retire_after.map(|after| after.0);
         *udp_buffer = self.quic.udp_buffer.as_len();
         *steering = self.quic.steering;
         *congestion_at = self.quic.congestion_at();

@@ -7,6 +7,7 @@ use sterna_net::tls::{self, CipherSuite, KeyExchange, Version};
 
 use super::problem::Problems;
 use super::setting::{FilePath, Several, section, word};
+use super::units::Span;
 
 section! {
     /// The certificate of a site: written as a table, as in `tls = { cert = "site.pem", key = "site.key" }`.
@@ -30,6 +31,10 @@ section! {
         pub ciphers: Option<Several<Cipher>>,
         /// The key exchanges, the best first. Without it `X25519MLKEM768`, `X25519`, `secp256r1`, `secp384r1`.
         pub key_exchange: Option<Several<Exchange>>,
+        /// How long connections are kept that began with other certificates or settings of TLS than a reload has put in their
+        /// place, such as `1h`. They are told to go then, one after the other over a tenth of this time; what runs on them goes
+        /// on to its end. Without it they stay.
+        pub retire_after: Option<Span>,
     }
 }
 

@@ -67,6 +67,9 @@ pub struct Config {
     /// are no replay: it has to ask [`RequestContext::is_early`](crate::RequestContext::is_early), and to wait with what must
     /// not happen twice. Default: false.
     pub early_data: bool,
+    /// Connections that began with other certificates or settings of TLS are told to go this long after those were replaced, the
+    /// last of them a tenth later: `Connection: close`, or GOAWAY. What runs on them goes on to its end. Default: never.
+    pub retire_after: Option<Duration>,
     /// Pass CONNECT on to the service instead of refusing it with 501. Default: false.
     pub allow_connect: bool,
     /// Wanted UDP socket buffers, in bytes. Default: 4 MiB.
@@ -108,6 +111,7 @@ impl Default for Config {
             max_lag: None,
             min_rate: Some(MinRate { bytes_per_second: 500, grace: Duration::from_secs(60) }),
             early_data: false,
+            retire_after: None,
             allow_connect: false,
             udp_buffer: 4 << 20,
             steering: true,

@@ -73,7 +73,7 @@ impl<S: HttpService> Application for H3Application<S> {
         self.dispatch.counters.quic_connections.increment();
         self.dispatch.counters.active_quic_connections.increment();
         let wake = Arc::new(ConnectionWake::new(quic.key(), self.wakes.clone()));
-        Connection::new(self.dispatch.clone(), self.local, wake, quic.remote_address().ip(), now)
+        Connection::new(self.dispatch.clone(), self.local, wake, quic.remote_address(), now)
     }
 
     fn run(

@@ -51,6 +51,7 @@ use crate::{
     client::Transport,
     content::Content,
     context::{ConnectionContext, Rtt},
+    era::Era,
     generation::Generation,
     inspect::Registry,
     limit::per_source::Held,
@@ -121,6 +122,7 @@ impl<S: HttpService> Listener<S> {
                 )),
                 drain: drain.clone(),
                 config,
+                era: dispatch.era(),
             };
             let registry = registry.clone();
             spawn_local(async move {
@@ -247,6 +249,7 @@ struct Connection<S> {
     drain: Drain,
     /// As it was when the connection was accepted.
     config: Arc<Config>,
+    era: Rc<Era>,
 }
 
 impl<S: HttpService> Connection<S> {
@@ -401,13 +404,16 @@ impl<S: HttpService> Connection<S> {
         C: Future<Output = Result<(), E>>,
         E: std::fmt::Display,
     {
-        let Self { config, activity, mut drain, peer, .. } = self;
+        let Self { config, activity, mut drain, peer, era, dispatch, .. } = self;
         let mut connection = pin!(connection);
         let mut leaving = false;
         let mut deadline = drain.clone();
         // A client that is told to go and takes nothing of what it asked for must not stay for ever.
         let patience = sleep(Duration::MAX);
         let mut patience = pin!(patience);
+        // The clocks go on for a connection that is told to go by this: it has no deadline.
+        let mut retired = false;
+        let mut retires = pin!(era.over(peer.port()));
         loop {
             tokio::select! {
                 biased;
@@ -422,6 +428,11 @@ impl<S: HttpService> Connection<S> {
                     goodbye(connection.as_mut());
                 }
                 () = deadline.expired_after_start() => return,
+                () = &mut retires, if !retired => {
+                    retired = true;
+                    dispatch.counters.retired_connections.increment();
+                    goodbye(connection.as_mut());
+                }
                 () = &mut patience => {
                     activity.timed_out();
                     return;

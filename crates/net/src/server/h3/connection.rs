@@ -31,6 +31,7 @@ use crate::{
     body::Budget,
     client::Transport,
     context::ConnectionContext,
+    era::Era,
     h3::{outgoing::Outgoing, streams::Streams, wake::ConnectionWake},
     limit::per_source::Held,
     server::Config,
@@ -72,10 +73,13 @@ pub(crate) struct Connection<S: HttpService> {
     /// When it may give memory back, should it be idle then.
     rest_at: Option<Instant>,
     drain: Drain,
+    era: Rc<Era>,
     /// Its place among the connections of its address.
     place: Option<Held>,
     /// The address that its requests count for.
     client: IpAddr,
+    /// When it goes among those that go together.
+    lot: u16,
 }
 
 /// The life of the connection.
@@ -93,10 +97,10 @@ impl<S: HttpService> Connection<S> {
         dispatch: Rc<Dispatch<S>>,
         local: SocketAddr,
         wake: Arc<ConnectionWake>,
-        client: IpAddr,
+        client: SocketAddr,
         now: Instant,
     ) -> Self {
-        let config = dispatch.config();
+        let (config, era) = (dispatch.config(), dispatch.era());
         Self {
             stream_limit: config.quic.max_bidi_streams,
             answered: 0,
@@ -118,8 +122,10 @@ impl<S: HttpService> Connection<S> {
             deadline: None,
             rest_at: None,
             drain: Drain::Off,
+            era,
             place: None,
-            client,
+            client: client.ip(),
+            lot: client.port(),
         }
     }
 
@@ -133,6 +139,7 @@ impl<S: HttpService> Connection<S> {
         self.wake.enter();
         self.receive(quic, now);
         self.expire(quic, now);
+        let drain_by = drain_by.or_else(|| self.go_by(now));
         self.advance_drain(quic, now, drain_by);
         // A task that wakes another one of the connection should not cost a turn; one that wakes itself for ever may
         // not keep the worker either.
@@ -204,7 +211,8 @@ impl<S: HttpService> Connection<S> {
         match self.phase {
             Phase::Closed => None,
             Phase::Opening(_) | Phase::Open(_) => {
-                [self.deadline, self.rest_at, self.drain_timeout()].into_iter().flatten().min()
+                let drain = self.drain_timeout().or_else(|| self.retires());
+                [self.deadline, self.rest_at, drain].into_iter().flatten().min()
             }
         }
     }

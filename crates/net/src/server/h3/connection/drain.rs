@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sterna_h3::Code;
 
 use super::{Connection, Phase};
-use crate::service::HttpService;
+use crate::{server::NEVER, service::HttpService};
 
 /// The orderly end (RFC 9114 §5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,21 @@ pub(super) enum Drain {
 }
 
 impl<S: HttpService> Connection<S> {
+    /// When it is to go because its certificate was replaced, once that is known.
+    pub(super) fn retires(&self) -> Option<Instant> {
+        let Phase::Open(_) = self.phase else { return None };
+        self.era.retires(self.lot)
+    }
+
+    /// By when it is to end, should its time to go have come: what runs may take as long as it likes.
+    pub(super) fn go_by(&self, now: Instant) -> Option<Instant> {
+        self.retires().filter(|at| *at <= now)?;
+        if self.drain == Drain::Off {
+            self.dispatch.counters.retired_connections.increment();
+        }
+        Some(now + NEVER)
+    }
+
     /// Begins and continues the orderly end.
     pub(super) fn advance_drain(
         &mut self,
