@@ -378,6 +378,35 @@ def test_certificates_are_listed_with_what_comes_next(world):
     world.server.stop()
 
 
+# req: 8737-3-challenge-certificate-alone
+# req: 8737-3-handshake-alone
+def test_a_host_is_proved_in_a_handshake_that_serves_nothing(world):
+    world.start("a.example", acme='challenge = "tls-alpn-01"')
+    # Nobody comes by plain HTTP.
+    world.http.shut()
+    first = world.wait_issued("a.example")
+    assert world.get("a.example", CurlHttpVersion.V3ONLY, world.root()) == "a.example"
+    # Without a challenge nobody is shown anything by that protocol, and others are served as ever.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["acme-tls/1"])
+    with socket.create_connection(world.server.address) as stream, pytest.raises(ssl.SSLError):
+        context.wrap_socket(stream, server_hostname="a.example")
+    context.set_alpn_protocols(["acme-tls/1", "http/1.1"])
+    with socket.create_connection(world.server.address) as stream:
+        with context.wrap_socket(stream, server_hostname="a.example") as tls:
+            assert tls.selected_alpn_protocol() == "http/1.1"
+            assert x509.load_der_x509_certificate(tls.getpeercert(binary_form=True)) == first
+    # The authority came, and again for a renewal; a challenge that it cannot see fails.
+    visits = world.tls.visits
+    assert visits > 0
+    assert world.cert("renew", "a.example").returncode == 0, world.told()
+    assert world.tls.visits > visits
+    world.tls.shut()
+    assert world.cert("renew", "a.example").returncode == 1
+    world.server.stop()
+
+
 HOOK = """#!/bin/sh
 echo "$@" >> "{folder}/hook.log"
 case "$1" in

@@ -5,10 +5,11 @@
 //!                                  │
 //!                 keeper's thread: due? ── lock ── order ── keep ── Operation::show_issued ──▶ workers
 //!                                                    │
-//!                                        challenge: Tokens on plain HTTP, or the operator's program
+//!                                        challenge: plain HTTP, a handshake, or the operator's program
 //! ```
 //! Only hosts of sites with `acme = true` are ordered for: what clients ask for orders nothing.
 
+mod alpn;
 mod entry;
 mod hook;
 mod http;
@@ -25,12 +26,13 @@ use std::time::SystemTime;
 
 use sterna_gateway::config::{Challenge, Model};
 use sterna_gateway::handler::challenge::Tokens;
-use sterna_net::ServerTls;
+use sterna_net::{Challenges, ServerTls};
 use tokio::sync::Notify;
 
 use self::entry::Entry;
 use self::order::Proof;
 use self::store::Store;
+use crate::certificate::Certificate;
 use crate::error::Error;
 use crate::local_ca;
 use crate::operation::Operation;
@@ -54,6 +56,7 @@ impl Settings {
         let hook = acme.dns_hook.as_ref().map(|hook| hook.0.clone());
         let proof = match (acme.challenge, hook) {
             (Challenge::Dns01, Some(hook)) => Proof::Dns { hook },
+            (Challenge::TlsAlpn01, _) => Proof::Tls,
             _ => Proof::Http,
         };
         Ok(Some(Self {
@@ -77,11 +80,31 @@ impl Settings {
 /// All that the process has of authorities. It lives through reloads; clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Acme {
-    /// What plain HTTP answers.
-    pub(crate) tokens: Tokens,
+    pub(crate) answers: Answers,
     state: Arc<Mutex<State>>,
     /// Wakes the keeper.
     changed: Arc<Notify>,
+}
+
+/// What authorities are answered.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answers {
+    /// Over plain HTTP.
+    pub(crate) tokens: Tokens,
+    /// In handshakes over TCP.
+    challenges: Challenges,
+}
+
+impl Answers {
+    /// With what this configuration needs to be answered in handshakes.
+    fn attach(&self, tls: ServerTls, settings: Option<&Settings>) -> ServerTls {
+        match settings {
+            Some(Settings { proof: Proof::Tls, .. }) => {
+                tls.with_challenges(self.challenges.clone())
+            }
+            _ => tls,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -109,12 +132,14 @@ pub(crate) struct Figures {
 pub(crate) struct Prepared {
     settings: Option<Settings>,
     entries: Entries,
+    answers: Answers,
 }
 
 impl Prepared {
-    /// The certificates that there are, by host.
-    pub(crate) fn issued(&self) -> BTreeMap<String, ServerTls> {
-        issued(&self.entries)
+    /// What clients are to be shown, where this is shown without an authority.
+    pub(crate) fn tls(&self, certificate: &Certificate) -> ServerTls {
+        let tls = certificate.with(&issued(&self.entries));
+        self.answers.attach(tls, self.settings.as_ref())
     }
 }
 
@@ -141,12 +166,12 @@ impl Acme {
                 entries.insert(host.clone(), known.remove(host).unwrap_or_else(kept));
             }
         }
-        Prepared { settings, entries }
+        Prepared { settings, entries, answers: self.answers.clone() }
     }
 
     /// Goes by it from now on.
     pub(crate) fn follow(&self, prepared: Prepared) {
-        let Prepared { settings, mut entries } = prepared;
+        let Prepared { settings, mut entries, answers: _ } = prepared;
         // An order may have ended since it was prepared.
         for (host, entry) in self.known(settings.as_ref()) {
             entries.entry(host).and_modify(|prepared| *prepared = entry);
@@ -165,9 +190,10 @@ impl Acme {
         self.keep();
     }
 
-    /// The certificates that there are, by host.
-    pub(crate) fn issued(&self) -> BTreeMap<String, ServerTls> {
-        issued(&self.state().entries)
+    /// What clients are to be shown, where this is shown without an authority.
+    pub(crate) fn tls(&self, certificate: &Certificate) -> ServerTls {
+        let state = self.state();
+        self.answers.attach(certificate.with(&issued(&state.entries)), state.settings.as_ref())
     }
 
     /// What to tell of hosts that have no certificate yet.
@@ -229,6 +255,7 @@ impl Acme {
     }
 }
 
+/// The certificates that there are, by host.
 fn issued(entries: &Entries) -> BTreeMap<String, ServerTls> {
     let issued =
         |(host, entry): (&String, &Entry)| Some((host.clone(), entry.pair.as_ref()?.tls.clone()));

@@ -116,7 +116,7 @@ impl Operation {
         let history =
             History { generation: 1, succeeded, failed, refused_certificates, last: None };
         let (model, is_draining) = (model.map(Arc::new), false);
-        let tls = certificate.with(&facts.acme.issued());
+        let tls = facts.acme.tls(&certificate);
         let mut revisions = Revisions::default();
         if let Some(model) = &model {
             let (since, changes, model) = (SystemTime::now(), Arc::default(), model.clone());
@@ -175,7 +175,7 @@ impl Operation {
         let begun = Instant::now();
         let (args, plan) = plan()?;
         let acme = self.facts.acme.prepare(plan.acme()?);
-        let tls = plan.certificate.with(&acme.issued());
+        let tls = acme.tls(&plan.certificate);
         let (changes, recorders, output) = {
             let mut state = lock(&self.state);
             let mut keys = state.args.needs_restart(&args);
@@ -216,7 +216,7 @@ impl Operation {
     pub(crate) fn show_issued(&self) -> Result<(), Error> {
         let _one_at_a_time = lock(&self.reloading);
         let Some((_, control)) = self.sites.first() else { return Ok(()) };
-        let tls = lock(&self.state).certificate.with(&self.facts.acme.issued());
+        let tls = self.facts.acme.tls(&lock(&self.state).certificate);
         let server = server::Config::clone(&control.config());
         control.reconfigure(tls.clone(), server).map_err(Error::Reconfigure)?;
         lock(&self.state).tls = tls;

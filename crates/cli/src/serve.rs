@@ -144,7 +144,7 @@ pub(crate) fn serve(planner: Planner, watch: bool, begun: Instant) -> Result<(),
     logging::configure(args.log())?;
     let acme = Acme::default();
     acme.follow(acme.prepare(plan.acme()?));
-    let (tls, secrets) = key_log(plan.certificate.with(&acme.issued()), args.key_log.as_deref())?;
+    let (tls, secrets) = key_log(acme.tls(&plan.certificate), args.key_log.as_deref())?;
     let mut builder = Server::builder().tls(tls).config(plan.server.clone());
     builder = builder.quic_secret(quic_secret::open());
     builder = builder.tickets(tickets::open());
@@ -168,7 +168,8 @@ pub(crate) fn serve(planner: Planner, watch: bool, begun: Instant) -> Result<(),
     if let Some(bound) = plain.bound {
         // Whom proxies speak for is the same there.
         let client = plan.gateway.client.clone();
-        let site = Site::new(plain::config(https_port, client, acme.tokens.clone()), recorders);
+        let site =
+            Site::new(plain::config(https_port, client, acme.answers.tokens.clone()), recorders);
         servers.push(site.start(bound, &shared)?);
         sites.push((site, servers[1].control()));
     }

@@ -59,7 +59,7 @@ pub use inspect::{Inspection, OpenConnection};
 pub use server::{BindError, Bound, Builder, Server};
 pub use shutdown::{Control, Running, ServeError, Shutdown};
 pub use tickets::Tickets;
-pub use tls::{ServerTls, TlsError};
+pub use tls::{AnsweredHost, Challenges, ServerTls, TlsError};
 
 /// An error of any type, as services and bodies give it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -18,11 +18,14 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
 
+use self::challenge::WithChallenges;
 use self::secrets::SecretsFile;
 
+pub(crate) mod challenge;
 mod secrets;
 mod settings;
 
+pub use self::challenge::{AnsweredHost, Challenges};
 pub use self::settings::{CipherSuite, KeyExchange, Settings, Version};
 
 /// What a server shows to its clients: a certificate chain and its key, checked to belong together.
@@ -31,6 +34,8 @@ pub struct ServerTls {
     certificates: Arc<Certificates>,
     provider: Arc<CryptoProvider>,
     settings: Settings,
+    /// What authorities are answered over TCP.
+    challenges: Option<Challenges>,
     /// Where the secrets of connections are written.
     secrets: Option<Arc<dyn rustls::KeyLog>>,
 }
@@ -151,6 +156,7 @@ impl ServerTls {
             certificates: Arc::new(Certificates { names, otherwise }),
             provider,
             settings: Settings::default(),
+            challenges: None,
             secrets: None,
         })
     }
@@ -183,6 +189,13 @@ impl ServerTls {
         self
     }
 
+    /// Answers TLS-ALPN-01 (RFC 8737) over TCP. Default: off.
+    #[must_use]
+    pub fn with_challenges(mut self, challenges: Challenges) -> Self {
+        self.challenges = Some(challenges);
+        self
+    }
+
     /// Whether a client that sees the certificate for the one name sees the same for the other: without a name, that of
     /// clients who ask for none.
     pub(crate) fn shows_the_same(&self, one: Option<&str>, other: Option<&str>) -> bool {
@@ -198,7 +211,7 @@ impl ServerTls {
 
     /// Whether it agrees to the same.
     pub(crate) fn has_settings_of(&self, other: &Self) -> bool {
-        self.settings == other.settings
+        self.settings == other.settings && self.challenges.is_some() == other.challenges.is_some()
     }
 
     /// The certificates that clients are shown, each with the names for which it is; those without a name see the first.
@@ -255,6 +268,12 @@ impl ServerTls {
     pub(crate) fn tcp_config(&self) -> Result<rustls::ServerConfig, TlsError> {
         let mut config = self.config(&self.settings.versions(), &[b"h2", b"http/1.1"])?;
         config.max_fragment_size = Some(TCP_RECORD);
+        if let Some(challenges) = self.challenges.clone() {
+            // Last: who can speak HTTP is served by it.
+            config.alpn_protocols.push(challenge::PROTOCOL.to_vec());
+            let certificates = self.certificates.clone();
+            config.cert_resolver = Arc::new(WithChallenges { challenges, certificates });
+        }
         Ok(config)
     }
 

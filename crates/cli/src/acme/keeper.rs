@@ -149,7 +149,7 @@ impl Keeper {
         before: Option<&Pair>,
     ) -> Result<Pair, AcmeError> {
         let account = self.account(settings).await?;
-        let ordered = order::order(&account, host, &settings.proof, &self.acme.tokens, before);
+        let ordered = order::order(&account, host, &settings.proof, &self.acme.answers, before);
         timeout(ORDER_PATIENCE, ordered).await.map_err(|_| AcmeError::TooLate)?
     }
 

@@ -7,13 +7,15 @@ use instant_acme::{
     Account, AccountCredentials, AuthorizationStatus, ChallengeHandle, ChallengeType, Identifier,
     NewAccount, NewOrder, Order, OrderStatus, RetryPolicy,
 };
-use sterna_gateway::handler::challenge::{Answering, Tokens};
+use sterna_gateway::handler::challenge::Answering;
+use sterna_net::AnsweredHost;
 
-use super::Settings;
+use super::alpn::{self, AlpnError};
 use super::hook::{self, HookError};
 use super::http::Http;
 use super::pair::{Pair, PairError};
 use super::store::{Store, StoreError};
+use super::{Answers, Settings};
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +30,8 @@ pub(crate) enum AcmeError {
     NotOffered { host: String, wanted: &'static str },
     #[error("the authority has not seen that `{host}` is ours: {told}")]
     Challenge { host: String, told: String },
+    #[error("a certificate for the challenge cannot be made")]
+    Alpn(#[from] AlpnError),
     #[error("too many challenges at a time")]
     TooMany,
     #[error(transparent)]
@@ -47,6 +51,8 @@ pub(crate) enum AcmeError {
 pub(super) enum Proof {
     /// Over plain HTTP.
     Http,
+    /// By a certificate in a handshake.
+    Tls,
     /// By a TXT record, which this program publishes.
     Dns { hook: PathBuf },
 }
@@ -55,6 +61,7 @@ impl Proof {
     fn kind(&self) -> ChallengeType {
         match self {
             Self::Http => ChallengeType::Http01,
+            Self::Tls => ChallengeType::TlsAlpn01,
             Self::Dns { .. } => ChallengeType::Dns01,
         }
     }
@@ -62,6 +69,7 @@ impl Proof {
     pub(super) fn as_str(&self) -> &'static str {
         match self {
             Self::Http => "http-01",
+            Self::Tls => "tls-alpn-01",
             Self::Dns { .. } => "dns-01",
         }
     }
@@ -70,13 +78,20 @@ impl Proof {
         &self,
         challenge: &ChallengeHandle<'_>,
         host: &str,
-        tokens: &Tokens,
+        answers: &Answers,
     ) -> Result<Shown, AcmeError> {
         let answer = challenge.key_authorization();
         match self {
             Self::Http => {
-                let answering = tokens.answer(&challenge.token, answer.as_str().to_owned());
+                let token = challenge.token.clone();
+                let answering = answers.tokens.answer(&token, answer.as_str().to_owned());
                 Ok(Shown::Http { _answering: answering.ok_or(AcmeError::TooMany)? })
+            }
+            Self::Tls => {
+                let (certificate, key) = alpn::certificate(host, answer.digest().as_ref())?;
+                let answered = answers.challenges.answer(host, certificate, key);
+                let answered = answered.map_err(AlpnError::from)?;
+                Ok(Shown::Tls { _answered: answered.ok_or(AcmeError::TooMany)? })
             }
             Self::Dns { hook } => {
                 let name = format!("_acme-challenge.{}", host.trim_start_matches("*."));
@@ -93,6 +108,7 @@ impl Proof {
 /// What the authority can see now.
 enum Shown {
     Http { _answering: Answering },
+    Tls { _answered: AnsweredHost },
     Dns { hook: PathBuf, name: String, value: String },
 }
 
@@ -146,12 +162,12 @@ pub(super) async fn order(
     account: &Account,
     host: &str,
     proof: &Proof,
-    tokens: &Tokens,
+    answers: &Answers,
     before: Option<&Pair>,
 ) -> Result<Pair, AcmeError> {
     let mut tries = 1..NONCE_TRIES;
     loop {
-        match order_once(account, host, proof, tokens, before).await {
+        match order_once(account, host, proof, answers, before).await {
             Err(AcmeError::Authority(error)) if is(&error, BAD_NONCE) && tries.next().is_some() => {
             }
             ended => return ended,
@@ -176,7 +192,7 @@ async fn order_once(
     account: &Account,
     host: &str,
     proof: &Proof,
-    tokens: &Tokens,
+    answers: &Answers,
     before: Option<&Pair>,
 ) -> Result<Pair, AcmeError> {
     let identifiers = [Identifier::Dns(host.to_owned())];
@@ -191,7 +207,7 @@ async fn order_once(
     };
     let mut order = placed?;
     let mut shown = Vec::new();
-    let proved = prove(&mut order, host, proof, tokens, &mut shown).await;
+    let proved = prove(&mut order, host, proof, answers, &mut shown).await;
     for one in shown {
         one.take_away().await;
     }
@@ -205,7 +221,7 @@ async fn prove(
     order: &mut Order,
     host: &str,
     proof: &Proof,
-    tokens: &Tokens,
+    answers: &Answers,
     shown: &mut Vec<Shown>,
 ) -> Result<(), AcmeError> {
     let mut authorizations = order.authorizations();
@@ -217,7 +233,7 @@ async fn prove(
         let not_offered =
             || AcmeError::NotOffered { host: host.to_owned(), wanted: proof.as_str() };
         let mut challenge = authorization.challenge(proof.kind()).ok_or_else(not_offered)?;
-        shown.push(proof.show(&challenge, host, tokens).await?);
+        shown.push(proof.show(&challenge, host, answers).await?);
         challenge.set_ready().await?;
     }
     match order.poll_ready(&RETRIES).await {

@@ -28,8 +28,8 @@ section! {
         /// Where accounts, keys and certificates are kept; several processes may share it. Without it `acme` in
         /// `$STERNA_DATA`, else where XDG puts the data of a user.
         pub storage: Option<FilePath>,
-        /// How it is shown that a host is ours: `http-01` on port 80 (which `http` listens on), or `dns-01` by `dns_hook`,
-        /// which alone does for wildcards.
+        /// How it is shown that a host is ours: `http-01` on port 80 (which `http` listens on), `tls-alpn-01` on port 443 (which
+        /// `listen` has), or `dns-01` by `dns_hook`, which alone does for wildcards.
         pub challenge: Challenge = Challenge::Http01,
         /// A program that publishes a TXT record: `HOOK present NAME VALUE`, and `HOOK cleanup NAME VALUE` afterwards. It
         /// ends with 0 when the record can be seen, within two minutes.
@@ -42,6 +42,8 @@ choice! {
     pub enum Challenge {
         /// A file over plain HTTP, RFC 8555 §8.3.
         Http01 = "http-01",
+        /// A certificate in a handshake, RFC 8737.
+        TlsAlpn01 = "tls-alpn-01",
         /// A TXT record, RFC 8555 §8.4.
         Dns01 = "dns-01",
     }
@@ -79,9 +81,9 @@ impl Acme {
                 "nothing publishes the records of `dns-01`",
                 "name a program as `dns_hook`",
             ),
-            (Challenge::Http01, Some(_)) => problems.contradiction(
+            (Challenge::Http01 | Challenge::TlsAlpn01, Some(_)) => problems.contradiction(
                 self.at.key("dns_hook"),
-                "`http-01` leaves the program without use",
+                "`dns-01` alone has a use for the program",
                 "write `challenge = \"dns-01\"`, or leave it out",
             ),
             _ => {}
@@ -201,6 +203,11 @@ mod tests {
         assert_eq!(off, ["`http-01` is asked for over plain HTTP, which is off"]);
         let plain = format!("{agreed}directory = 'http://ca.example/'\n{}", site("a.example"));
         assert_eq!(mistakes(&plain).len(), 1);
+        let hook =
+            format!("{agreed}challenge = 'tls-alpn-01'\ndns_hook = 'hook'\n{}", site("a.example"));
+        assert_eq!(mistakes(&hook), ["`dns-01` alone has a use for the program"]);
+        let off = format!("http = 'off'\n{agreed}challenge = 'tls-alpn-01'\n{}", site("a.example"));
+        assert_eq!(mistakes(&off), [""; 0], "nobody comes by plain HTTP");
         let tls = format!("{agreed}{}tls = {{ cert = 'a', key = 'b' }}\n", site("a.example"));
         assert_eq!(mistakes(&tls), ["the site has a certificate of its own in `tls`"]);
     }

@@ -32,7 +32,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
     task::spawn_local,
@@ -58,6 +58,7 @@ use crate::{
     server::Config,
     service::{Dispatch, HttpService},
     shutdown::Drain,
+    tls::challenge,
 };
 
 /// One worker's listener on one address.
@@ -320,6 +321,12 @@ impl<S: HttpService> Connection<S> {
             }
         };
         handshakes.succeeded(Transport::Tcp, began.elapsed());
+        if stream.get_ref().1.alpn_protocol() == Some(challenge::PROTOCOL) {
+            // req: 8737-3-handshake-alone
+            let mut stream = stream;
+            let _ = timeout(LAST_WORDS, stream.shutdown()).await;
+            return;
+        }
         let facts = facts(stream.get_ref().1);
         if facts.alpn.as_deref() == Some("h2") {
             registered.set_protocol(Protocol::Http2);
