@@ -105,10 +105,16 @@ impl Generation {
             return Err(ReconfigureError::Restart { what: "switching TLS on or off" });
         }
         let is_of_this_era = match (&self.tls, &tls) {
-            (Some(before), Some(now)) => before.is_same_as(now) && before.has_settings_of(now),
+            (Some(before), Some(now)) => {
+                before.has_certificates_of(now) && before.has_settings_of(now)
+            }
             _ => true,
         };
-        if is_of_this_era && tls.is_some() && remembered(&self.config) == remembered(&config) {
+        if is_of_this_era
+            && let (Some(before), Some(now)) = (&self.tls, &tls)
+            && before.is_same_as(now)
+            && remembered(&self.config) == remembered(&config)
+        {
             let config = Arc::new(config.bounded());
             let quic = self.quic.as_ref().map(|before| {
                 let next = quic_config(before.tls.clone(), &config);

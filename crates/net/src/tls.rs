@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Once},
     thread,
+    time::SystemTime,
 };
 
 use rustls::{
@@ -24,9 +25,11 @@ use self::secrets::SecretsFile;
 pub(crate) mod challenge;
 mod secrets;
 mod settings;
+mod staple;
 
 pub use self::challenge::{AnsweredHost, Challenges};
 pub use self::settings::{CipherSuite, KeyExchange, Settings, Version};
+pub use self::staple::StapleError;
 
 /// What a server shows to its clients: a certificate chain and its key, checked to belong together.
 #[derive(Clone, Debug)]
@@ -83,6 +86,14 @@ pub enum TlsError {
         "the private key does not match the certificate: give the key that the certificate was issued for"
     )]
     KeyMismatch,
+    /// The OCSP response does not go with the certificate.
+    #[error("{} cannot be shown with the certificate", path.display())]
+    Staple {
+        /// File.
+        path: PathBuf,
+        /// Why not.
+        source: StapleError,
+    },
     /// Nothing to judge a server's certificate by.
     #[error(
         "no trusted certificates were found: install the system's (`ca-certificates`), or name some"
@@ -100,7 +111,8 @@ impl TlsError {
             Self::Unreadable { path, .. }
             | Self::Pem { path, .. }
             | Self::NoCertificate { path }
-            | Self::NoKey { path } => Some(path),
+            | Self::NoKey { path }
+            | Self::Staple { path, .. } => Some(path),
             Self::UnusableKey(_)
             | Self::UnusableCertificate(_)
             | Self::KeyMismatch
@@ -159,6 +171,25 @@ impl ServerTls {
             challenges: None,
             secrets: None,
         })
+    }
+
+    /// Shows what the authority says of its certificate as well, to clients that ask for it: an OCSP response in DER from this
+    /// file (RFC 6066 §8). When it is over the certificate is shown without it.
+    ///
+    /// # Errors
+    /// [`TlsError::Unreadable`], [`TlsError::Staple`].
+    pub fn with_staple(mut self, file: impl AsRef<Path>) -> Result<Self, TlsError> {
+        let file = file.as_ref();
+        let der = read(file)?;
+        let mut stapled = CertifiedKey::clone(&self.certificates.otherwise);
+        if let Some(leaf) = stapled.cert.first() {
+            staple::check(&der, leaf, SystemTime::now())
+                .map_err(|source| TlsError::Staple { path: file.into(), source })?;
+        }
+        stapled.ocsp = Some(der);
+        let names = self.certificates.names.clone();
+        self.certificates = Arc::new(Certificates { names, otherwise: Arc::new(stapled) });
+        Ok(self)
     }
 
     /// Shows other certificates to clients that ask for one of these names by SNI: `example.com`, or `*.example.com` for
@@ -231,9 +262,15 @@ impl ServerTls {
         leaves
     }
 
-    /// Whether clients are shown the same certificates. The keys are the same then: each belongs to its certificate.
+    /// Whether clients are shown the same certificates, whatever is stapled to them.
+    pub(crate) fn has_certificates_of(&self, other: &Self) -> bool {
+        self.certificates.are_like(&other.certificates, |a, b| a.cert == b.cert)
+    }
+
+    /// Whether clients are shown the same certificates and staples. The keys are the same then: each belongs to its certificate.
     pub fn is_same_as(&self, other: &Self) -> bool {
-        *self.certificates == *other.certificates
+        let is_same = |a: &CertifiedKey, b: &CertifiedKey| a.cert == b.cert && a.ocsp == b.ocsp;
+        self.certificates.are_like(&other.certificates, is_same)
     }
 
     /// Writes the secrets of every connection to the file that `SSLKEYLOGFILE` names. Default: off.
@@ -314,9 +351,26 @@ struct Certificates {
     otherwise: Arc<CertifiedKey>,
 }
 
-impl PartialEq for Certificates {
-    fn eq(&self, other: &Self) -> bool {
-        let is_same = |a: &CertifiedKey, b: &CertifiedKey| a.cert == b.cert;
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // rustls has made the name lower case.
+        let shown = self.of(hello.server_name()).clone();
+        match &shown.ocsp {
+            Some(staple) if staple::is_over(staple, SystemTime::now()) => {
+                Some(Arc::new(CertifiedKey { ocsp: None, ..CertifiedKey::clone(&shown) }))
+            }
+            _ => Some(shown),
+        }
+    }
+}
+
+impl Certificates {
+    /// Whether there are the same names with certificates that are the same by this measure.
+    fn are_like(
+        &self,
+        other: &Self,
+        is_same: impl Fn(&CertifiedKey, &CertifiedKey) -> bool,
+    ) -> bool {
         is_same(&self.otherwise, &other.otherwise)
             && self.names.len() == other.names.len()
             && self
@@ -324,16 +378,7 @@ impl PartialEq for Certificates {
                 .iter()
                 .all(|(name, key)| other.names.get(name).is_some_and(|other| is_same(key, other)))
     }
-}
 
-impl ResolvesServerCert for Certificates {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // rustls has made the name lower case.
-        Some(self.of(hello.server_name()).clone())
-    }
-}
-
-impl Certificates {
     /// The one for this name, in lower case, or for none.
     fn of(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
         let exact = name.and_then(|name| self.names.get(name));

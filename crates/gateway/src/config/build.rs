@@ -51,7 +51,8 @@ impl Built {
     pub fn files(&self) -> Vec<PathBuf> {
         let tls = self.model.site.iter().filter_map(|site| site.tls.as_ref());
         let tls = tls.chain(self.model.defaults.tls.as_ref());
-        let shown = tls.flat_map(|tls| [tls.cert.0.clone(), tls.key.0.clone()]);
+        let shown = tls.flat_map(|tls| [Some(&tls.cert), Some(&tls.key), tls.ocsp.as_ref()]);
+        let shown = shown.flatten().map(|file| file.0.clone());
         shown.chain(self.opened.iter().cloned()).collect()
     }
 }
@@ -327,7 +328,12 @@ impl Edit {
 
 impl Tls {
     fn build(&self, problems: &mut Problems) -> Option<(PathBuf, ServerTls)> {
-        match ServerTls::from_pem_files(&self.cert.0, &self.key.0) {
+        let tls = ServerTls::from_pem_files(&self.cert.0, &self.key.0);
+        let stapled = |tls: ServerTls| match &self.ocsp {
+            Some(file) => tls.with_staple(&file.0),
+            None => Ok(tls),
+        };
+        match tls.and_then(stapled) {
             Ok(tls) => Some((self.cert.0.clone(), tls)),
             Err(error) => {
                 let (file, reason) = (self.cert.0.clone(), in_full(&error));

@@ -18,6 +18,9 @@ section! {
         pub cert: FilePath,
         /// Its private key, PEM.
         pub key: FilePath,
+        /// What the authority says of the certificate, an OCSP response in DER: shown over TCP and QUIC to clients that ask for
+        /// it, until it is over. A program of yours asks the authority, and `--watch` finds the new file.
+        pub ocsp: Option<FilePath>,
     }
 }
 
