@@ -4,9 +4,11 @@ import json
 import queue
 import re
 import socket
+import ssl
 import subprocess
 import threading
 import time
+from http.client import HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -201,6 +203,16 @@ class World:
         verdict = re.search(r"0-RTT: (\w+)", ran.stderr)
         return verdict and verdict[1], ran.stdout.lower()
 
+    def request(self, method, path, headers=()):
+        """Over HTTP/1.1, by another client."""
+        context = ssl.create_default_context(cafile=self.certificate.cert)
+        connection = HTTPSConnection("localhost", self.port, context=context, timeout=PATIENCE)
+        connection.request(method, path, headers=dict(headers))
+        response = connection.getresponse()
+        response.read()
+        connection.close()
+        return response
+
     def counter(self, name):
         metrics = Admin(self.folder / "admin.sock").get("/metrics").text
         values = re.findall(rf"^\w*{name}\w*(?:{{[^}}]*}})? (\d+)", metrics, re.M)
@@ -258,6 +270,17 @@ def test_a_backend_that_takes_no_early_data_is_asked_again_after_the_handshake(w
     verdict, answer = world.get("/proxy/strict")
     assert verdict == "accepted" and " 200" in answer.splitlines()[0]
     assert origin.seen == [("/proxy/strict", "1"), ("/proxy/strict", None)]
+
+
+# req: 8470-5.1-field-not-removed
+# req: 8470-5.2-forward
+def test_who_was_told_of_early_data_before_us_is_believed_and_gets_the_answer(world, origin):
+    """A proxy in front of us: it knows the client's connection, and we do not."""
+    told = {"early-data": "1", "connection": "early-data"}
+    for path, status in [("/proxy/x", 200), ("/proxy/strict", 425)]:
+        response = world.request("GET", path, told)
+        assert response.status == status
+    assert origin.seen == [("/proxy/x", "1"), ("/proxy/strict", "1")], "asked once each"
 
 
 def test_after_a_restart_sessions_go_on_and_early_data_waits(world):

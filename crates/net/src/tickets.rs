@@ -38,6 +38,7 @@ pub struct Tickets {
     ring: Mutex<Arc<Ring>>,
     store: Box<dyn KeyStore>,
     is_asking: AtomicBool,
+    // req: 8470-3-consistent
     guard: Mutex<Guard>,
 }
 

@@ -126,6 +126,7 @@ mod tests {
         waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     }
 
+    // req: 8470-5.2-too-early
     #[test]
     fn who_waits_for_a_handshake_goes_on_when_it_is_complete_and_no_more_wait_than_may() {
         let counters: Arc<WorkerCounters> = Arc::default();
@@ -147,6 +148,7 @@ mod tests {
             assert_eq!(poll(one), Poll::Ready(Ok(())));
         }
         drop((waiting, another));
+        assert_eq!(counters.refused_early_requests.value(), 1, "nobody is refused from then on");
         assert_eq!(counters.queued_early_requests.value(), 0);
         assert!(lock(&gate.waiting).is_empty());
     }

@@ -15,6 +15,7 @@ pub(super) struct TooEarly {
 impl TooEarly {
     /// Only where it was early here: who said so before us gets the answer, and knows what to do.
     pub(super) fn of<B>(request: &Head<B>) -> Self {
+        // req: 8470-5.2-forward
         let is_ours = RequestContext::of(request).is_some_and(RequestContext::is_early);
         Self { may_ask_again: is_ours && !message::says_early(request.headers()) }
     }

@@ -346,4 +346,15 @@ mod tests {
             assert!(!says(other), "{other:?}");
         }
     }
+
+    // req: 8470-5.1-no-trailer
+    #[test]
+    fn trailers_are_what_belongs_to_no_head() {
+        let mut trailers = HeaderMap::new();
+        for name in ["early-data", "host", "content-length", "te", "x-checksum"] {
+            trailers.append(name, HeaderValue::from_static("1"));
+        }
+        let trailers = sane(Frame::trailers(trailers)).into_trailers().unwrap();
+        assert_eq!(trailers.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["x-checksum"]);
+    }
 }
