@@ -10,6 +10,7 @@ import httpx
 import pytest
 from aioquic.buffer import Buffer, BufferReadError
 
+from admin import Admin
 from h3client import Client
 from h3raw import CONTROL, GOAWAY, Peer, request_frame
 
@@ -55,6 +56,29 @@ def test_a_slow_answer_over_h3_outlives_the_signal(start):
         server.terminate()
         assert client.finish(stream)[0].status == 200
     assert server.wait() == 0
+
+
+def test_an_answer_over_h3_that_takes_long_is_waited_for_while_its_client_acknowledges(start):
+    server = start.axum()
+    with Client(server.address).connect() as client:
+        # Longer than a client may be silent.
+        stream = client.start("GET", "/slow/16000")
+        client.pump_for(0.2)
+        server.terminate()
+        assert client.finish(stream, timeout=60)[0].status == 200
+    assert server.wait() == 0
+
+
+def test_a_client_over_h3_that_has_vanished_is_not_waited_for_until_the_deadline(start, tmp_path):
+    place = tmp_path / "admin.sock"
+    server = start.files(flags=["--admin", f"unix:{place}"])
+    client = Client(server.address).connect()
+    stream = client.start("GET", "/medium.bin")
+    client.pump(lambda: len(client.exchanges[stream].body) > 100_000)
+    # It says nothing any more, not even goodbye.
+    client.socket.close()
+    assert Admin(place).post("/drain?deadline=600s").status == 202
+    assert server.wait(100) == 0
 
 
 # req: 9114-5.3-goaway-before-close

@@ -89,6 +89,8 @@ counters! {
     slow_clients,
     /// Connections told to go because other certificates had replaced those that they began with.
     retired_connections,
+    /// Connections over HTTP/3 given up in a drain because their client acknowledged nothing any more.
+    vanished_clients,
     /// Panics in services and response bodies.
     panics,
     /// Errors of services and response bodies.

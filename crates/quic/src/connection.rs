@@ -250,6 +250,16 @@ impl Connection {
         }
     }
 
+    /// Asks the peer to acknowledge something (PING, RFC 9000 §19.2).
+    pub fn ping(&mut self) {
+        self.engine.ping();
+    }
+
+    /// ACK frames that have come: unlike a datagram, nobody but the peer can send one.
+    pub fn acks_received(&self) -> u64 {
+        self.engine.stats().frame_rx.acks
+    }
+
     /// Changes how many streams of the direction the peer may have open.
     pub fn set_max_streams(&mut self, dir: Dir, count: u64) {
         self.engine.set_max_concurrent_streams(dir.into(), varint(count));

@@ -11,6 +11,7 @@ mod receive;
 mod request;
 mod response;
 mod send;
+mod silence;
 
 use std::{
     collections::VecDeque,
@@ -24,7 +25,7 @@ use rustc_hash::FxHashSet;
 use sterna_h3::StreamId;
 use sterna_quic::CloseReason;
 
-use self::drain::Drain;
+use self::{drain::Drain, silence::Silence};
 use super::{schedule::Scheduler, stream::RequestStream};
 use crate::{
     HandshakeFailure, OpenConnection, Protocol,
@@ -74,6 +75,8 @@ pub(crate) struct Connection<S: HttpService> {
     rest_at: Option<Instant>,
     drain: Drain,
     era: Rc<Era>,
+    /// What is heard of the client while the server waits for its end.
+    silence: Option<Box<Silence>>,
     /// Its place among the connections of its address.
     place: Option<Held>,
     /// The address that its requests count for.
@@ -122,6 +125,7 @@ impl<S: HttpService> Connection<S> {
             deadline: None,
             rest_at: None,
             drain: Drain::Off,
+            silence: None,
             era,
             place: None,
             client: client.ip(),
@@ -139,6 +143,9 @@ impl<S: HttpService> Connection<S> {
         self.wake.enter();
         self.receive(quic, now);
         self.expire(quic, now);
+        if drain_by.is_some() {
+            self.ask_whether_it_is_there(quic, now);
+        }
         let drain_by = drain_by.or_else(|| self.go_by(now));
         self.advance_drain(quic, now, drain_by);
         // A task that wakes another one of the connection should not cost a turn; one that wakes itself for ever may

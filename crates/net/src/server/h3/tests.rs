@@ -269,6 +269,88 @@ fn goaway_comes_twice_and_the_close_after_the_last_answer() {
     assert!(exchange.finished && exchange.body == pattern(400_000));
 }
 
+impl<S: HttpService> World<S> {
+    fn drain(&mut self, deadline: Duration) {
+        self.draining.begin(self.network.now() + deadline);
+        self.network.server(0).refuse_new();
+        self.network.server(0).touch_all();
+    }
+
+    /// How long the server waits for its end.
+    fn ends_after(&mut self) -> Duration {
+        let begun = self.network.elapsed();
+        let limit = Duration::from_secs(1000);
+        assert!(self.network.run_until(limit, |all| all.server(0).open_connections() == 0));
+        self.network.elapsed() - begun
+    }
+}
+
+const DEADLINE: Duration = Duration::from_secs(200);
+
+/// Clients may take their time.
+fn patient() -> Config {
+    let body_idle_timeout = Duration::from_secs(600);
+    Config { body_idle_timeout, min_rate: None, ..Config::default() }
+}
+
+#[test]
+fn drain_gives_up_a_client_that_has_gone_and_not_before_twelve_seconds_of_silence() {
+    let mut world = World::new(1, Link::default(), Config::default(), service());
+    let ticket = world.client.start_get("/bytes/4000000");
+    world.until(|client| client.exchange(ticket).body.len() > 100_000);
+    world.drain(DEADLINE);
+    (world.network.up.loss, world.network.down.loss) = (1.0, 1.0);
+    let took = world.ends_after();
+    assert!((12..14).contains(&took.as_secs()), "{took:?}");
+    assert_eq!(world.counters().vanished_clients, 1);
+}
+
+#[test]
+fn drain_waits_for_a_client_that_acknowledges_however_long_its_request_takes() {
+    let mut world = World::new(1, Link::default(), patient(), service());
+    // Nothing is sent on either side while the answer waits for the rest of the content.
+    let ticket = world.client.start_post("/count");
+    world.client.data(ticket, "abc", false);
+    world.network.run_for(Duration::from_secs(1));
+    world.drain(DEADLINE);
+    world.network.run_for(Duration::from_secs(150));
+    world.client.data(ticket, "def", true);
+    assert_eq!(world.over(ticket).text(), "6");
+    assert!(world.ends_after() < Duration::from_secs(5));
+    assert_eq!(world.counters().vanished_clients, 0);
+}
+
+#[test]
+fn drain_outlives_holes_of_five_seconds_and_networks_that_are_slow_and_lose() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, Link::default(), Config::default(), service());
+        let ticket = world.client.start_get("/bytes/400000");
+        world.until(|client| client.exchange(ticket).body.len() > 20_000);
+        let delay = Duration::from_millis(10 + seed * 40);
+        let is_hole = seed % 2 == 0;
+        let link = Link { delay, loss: if is_hole { 0.0 } else { 0.1 }, ..Link::default() };
+        (world.network.up, world.network.down) = (link, link);
+        world.drain(DEADLINE);
+        world.network.run_for(Duration::from_millis(100 * seed));
+        (world.network.up.loss, world.network.down.loss) = (1.0, 1.0);
+        world.network.run_for(Duration::from_secs(if is_hole { 5 } else { 0 }));
+        (world.network.up, world.network.down) = (link, link);
+        let exchange = world.over(ticket);
+        assert!(exchange.finished && exchange.body == pattern(400_000), "seed {seed}");
+        assert_eq!(world.counters().vanished_clients, 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn drain_ends_at_its_deadline_whoever_acknowledges() {
+    let mut world = World::new(1, Link::default(), patient(), service());
+    let ticket = world.client.start_post("/count");
+    world.client.data(ticket, "abc", false);
+    world.network.run_for(Duration::from_secs(1));
+    world.drain(Duration::from_secs(60));
+    assert!((59..=60).contains(&world.ends_after().as_secs()));
+}
+
 #[test]
 fn lost_connection_is_a_body_error_and_a_cancellation() {
     let config = Config { body_idle_timeout: Duration::from_secs(600), ..Config::default() };

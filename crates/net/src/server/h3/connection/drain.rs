@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use sterna_h3::Code;
 
-use super::{Connection, Phase};
+use super::{
+    Connection, Phase,
+    silence::{Silence, Verdict},
+};
 use crate::{server::NEVER, service::HttpService};
 
 /// The orderly end (RFC 9114 §5.2).
@@ -68,15 +71,36 @@ impl<S: HttpService> Connection<S> {
         };
     }
 
+    /// Gives up a client that does not answer any more.
+    pub(super) fn ask_whether_it_is_there(
+        &mut self,
+        quic: &mut sterna_quic::Connection,
+        now: Instant,
+    ) {
+        let Phase::Open(_) = self.phase else { return };
+        let acks = quic.acks_received();
+        let silence = self.silence.get_or_insert_with(|| Box::new(Silence::new(acks, now)));
+        match silence.look(acks, quic.rtt(), now) {
+            Verdict::Wait => {}
+            Verdict::Ask => quic.ping(),
+            Verdict::Gone => {
+                self.dispatch.counters.vanished_clients.increment();
+                quic.close(Code::NoError.value(), b"going away");
+                self.lost();
+            }
+        }
+    }
+
     /// When the drain goes on.
     pub(super) fn drain_timeout(&self) -> Option<Instant> {
-        match self.drain {
-            Drain::Off => None,
-            Drain::Announced { until, deadline } => Some(until.min(deadline)),
+        let next = match self.drain {
+            Drain::Off => return None,
+            Drain::Announced { until, deadline } => until.min(deadline),
             // Past its notice only the last answer or the deadline ends it.
-            Drain::Final { until, deadline } if self.is_idle() => Some(until.min(deadline)),
-            Drain::Final { deadline, .. } => Some(deadline),
-        }
+            Drain::Final { until, deadline } if self.is_idle() => until.min(deadline),
+            Drain::Final { deadline, .. } => deadline,
+        };
+        Some(self.silence.as_ref().map_or(next, |silence| next.min(silence.next())))
     }
 
     /// Every response has been given, and has arrived.
