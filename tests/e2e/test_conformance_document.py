@@ -1,4 +1,4 @@
-"""`docs/conformance.md` says what the battery proves: the same cases, codes and waivers."""
+"""`docs/conformance.md` says what the battery proves: the same cases and codes."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,6 @@ import test_rfc9114
 import test_rfc9204
 from test_h3_conformance import CASES as HTTP3
 from test_quic_conformance import CASES as TRANSPORT
-from test_quic_conformance import WAIVERS
 
 DOCUMENT = Path(__file__).parents[2] / "docs/conformance.md"
 
@@ -16,17 +15,15 @@ DOCUMENT = Path(__file__).parents[2] / "docs/conformance.md"
 def test_the_table_of_h3spec_is_what_the_battery_drives():
     rows = re.findall(r"^\| ([TH]\d\d) \| (.+?) \| (.+?) \|$", DOCUMENT.read_text(), re.MULTILINE)
     driven = {case.id: (case.name, f"{case.code:#x}") for case in TRANSPORT + HTTP3}
-    waived = {id: f"waived: {reason}" for id, reason in WAIVERS.items()}
-    assert {id: (what, result) for id, what, result in rows if id not in waived} == driven
-    assert {id: result for id, _, result in rows if id in waived} == waived
-    assert len(rows) == 49 == len(driven) + len(waived)
+    assert {id: (what, result) for id, what, result in rows} == driven
+    assert len(rows) == 49
 
 
 def test_the_numbers_of_cases_are_those_of_the_tables():
     rows = re.findall(r"^\| `(\w+)\.py` \| (\d+) \|", DOCUMENT.read_text(), re.MULTILINE)
     modules = (test_rfc9114, test_rfc9204, test_h3_extensions)
     counts = {module.__name__: len(module.CASES) for module in modules}
-    counts["test_quic_conformance"] = len(TRANSPORT) + len(WAIVERS)
+    counts["test_quic_conformance"] = len(TRANSPORT)
     counts["test_h3_conformance"] = len(HTTP3)
     told = {name: int(count) for name, count in rows}
     assert {name: told.get(name) for name in counts} == counts

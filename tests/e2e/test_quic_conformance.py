@@ -1,10 +1,11 @@
 """Transport cases of h3spec: the exact code, and other connections go on.
 
-All 34 are here; one cannot be broken, and its waiver is proven (`WAIVERS`). That the faults are what is refused is
-proven by `test_what_is_just_allowed_is_no_fault`.
+All 34 are here. That the faults are what is refused is proven by `test_what_is_just_allowed_is_no_fault`, and by
+`test_early_data_without_crypto_is_served` for the last.
 """
 
 import os
+import time
 
 from dataclasses import dataclass
 from typing import Callable
@@ -19,7 +20,7 @@ from aioquic.quic.packet import (
     push_quic_transport_parameters,
 )
 
-from h3raw import Connection, Peer
+from h3raw import Connection, Peer, request_frame
 
 # Messages of TLS (RFC 8446 §4).
 KEY_UPDATE, END_OF_EARLY_DATA = b"\x18\x00\x00\x01\x00", b"\x05\x00\x00\x00"
@@ -117,6 +118,38 @@ def before_finished(message):
     return Talking
 
 
+class CryptoInEarlyData(Connection):
+    """A client that says EndOfEarlyData in its first 0-RTT packet."""
+
+    armed = True
+
+    def edit_packet(self, header, payload, packet_number):
+        if self.armed and header[0] & 0xF0 == 0xD0:
+            self.armed = False
+            crypto = b"\x06\x00" + bytes([len(END_OF_EARLY_DATA)]) + END_OF_EARLY_DATA
+            payload = crypto + payload
+            length = int.from_bytes(header[-4:-2], "big") + len(crypto)
+            header = header[:-4] + length.to_bytes(2, "big") + header[-2:]
+        return header, payload
+
+
+def ticket_of(server):
+    """What a whole handshake gives."""
+    tickets = []
+    with Peer(server.address) as peer:
+        peer.quic._session_ticket_handler = tickets.append
+        peer.connect()
+        peer.pump(lambda: tickets, 10)
+    return tickets[0]
+
+
+def ask_early(peer):
+    """Sends a request with the first flight; its stream."""
+    peer.quic.connect(peer.address, now=time.monotonic())
+    peer.open_h3()
+    return peer.open_bidi(request_frame(path="/small.txt"), fin=True)
+
+
 @dataclass(frozen=True)
 class Case:
     id: str
@@ -127,6 +160,8 @@ class Case:
     # What is done once the handshake is over; without it, the handshake itself is the fault.
     act: Callable | None = None
     alpn: str = "h3"
+    # The fault is in the early data of a client that returns.
+    returns: bool = False
 
 
 def arm(peer):
@@ -199,20 +234,21 @@ CASES = [
     Case("T32", "transport parameters in the extension of drafts", "RFC 9001 §8.2", 0x16D,
          with_extension(0xFFA5)),
     Case("T33", "EndOfEarlyData", "RFC 9001 §8.3", 0x10A, before_finished(END_OF_EARLY_DATA)),
+    # req: 8470-3-server-decides
+    Case("T34", "CRYPTO in a 0-RTT packet", "RFC 9001 §8.3", 0xA, CryptoInEarlyData, returns=True),
 ]
-
-# What is not answered as h3spec wants it, and why.
-WAIVERS = {
-    "T34": "0-RTT is off: no ticket allows it and no key opens the packet, which is dropped (RFC 9001 §5.7)",
-}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.id}: {case.name}")
 def test_a_transport_fault_gets_its_exact_code_and_others_go_on(files, site, case):
     with Peer(files.address).connect() as other:
         other.open_h3()
-        with Peer(files.address, case.connection, alpn_protocols=[case.alpn]) as peer:
-            if case.act:
+        ticket = ticket_of(files) if case.returns else None
+        options = {"alpn_protocols": [case.alpn], "session_ticket": ticket}
+        with Peer(files.address, case.connection, **options) as peer:
+            if case.returns:
+                ask_early(peer)
+            elif case.act:
                 peer.connect()
                 case.act(peer)
             else:
@@ -241,6 +277,14 @@ def test_what_is_just_allowed_is_no_fault(start):
     server.kill()
 
 
+def test_early_data_without_crypto_is_served(start, site):
+    server = start.files()
+    with Peer(server.address, session_ticket=ticket_of(server)) as peer:
+        stream = ask_early(peer)
+        assert peer.response(stream).body == site.content("small.txt")
+        assert peer.quic.tls.early_data_accepted
+
+
 class EarlyCrypto(Connection):
     """A client which sends CRYPTO in a 0-RTT packet behind its first flight, with keys of its own making."""
 
@@ -265,15 +309,9 @@ class EarlyCrypto(Connection):
         return keys.send.encrypt_packet(header, payload, 0)
 
 
-# req: 8470-3-server-decides
-def test_no_ticket_allows_early_data_and_a_packet_of_it_is_dropped(files, site):
-    tickets = []
+def test_a_packet_of_early_data_without_a_ticket_for_it_is_dropped(files, site):
     with Peer(files.address, EarlyCrypto) as peer:
-        peer.quic._session_ticket_handler = tickets.append
         peer.connect()
         peer.open_h3()
         assert peer.request("/small.txt").body == site.content("small.txt")
         assert peer.quic.sent and peer.closed is None
-        peer.pump(lambda: tickets, 1)
-    assert [ticket.max_early_data_size for ticket in tickets if ticket.max_early_data_size] == []
-    assert set(WAIVERS) == {"T34"}

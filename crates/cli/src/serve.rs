@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use sterna_gateway::Shared;
 use sterna_gateway::access_log::{self, file};
 use sterna_gateway::config::{self, AdminPlace, LogFilter, Model};
+use sterna_gateway::middleware::{self, early_data};
 use sterna_net::{Running, Server, ServerTls, server};
 
 use crate::acme::{self, Acme};
@@ -130,6 +131,17 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Takes early data as a configuration does that says nothing of it.
+    pub(crate) fn with_early_data(mut self) -> Self {
+        self.server.early_data = true;
+        let mode = early_data::Mode::default();
+        for route in &mut self.gateway.routes {
+            let config = early_data::Config { mode, tells: false };
+            route.middleware.insert(0, middleware::Config::EarlyData(config));
+        }
+        self
+    }
+
     /// What is wanted of an authority.
     pub(crate) fn acme(&self) -> Result<Option<acme::Settings>, Error> {
         self.model.as_ref().map_or(Ok(None), acme::Settings::of)

@@ -79,6 +79,6 @@ impl Args {
             model: None,
             files: Vec::new(),
         };
-        Ok((serve, plan))
+        Ok((serve, plan.with_early_data()))
     }
 }

@@ -104,5 +104,5 @@ fn plan_of_welcome(serve: serve::Args) -> Result<(serve::Args, Plan), Error> {
         model: None,
         files: Vec::new(),
     };
-    Ok((serve, plan))
+    Ok((serve, plan.with_early_data()))
 }
