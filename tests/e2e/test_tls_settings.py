@@ -1,5 +1,6 @@
 """What TLS agrees to, and that a request comes on a connection that was shown the certificate of its site."""
 
+import json
 import socket
 import ssl
 import subprocess
@@ -152,3 +153,22 @@ def test_a_reload_changes_what_tls_agrees_to_and_secrets_are_written_on(serve, t
         http3.finish(http3.start("GET", "/"))
     written = secrets.read_text().splitlines()[before:]
     assert len({line.split()[1] for line in written}) == 2, "of TCP and of QUIC"
+
+
+# Chrome's, with its own extensions; without them it offers what curl does.
+CHROME = "chrome133a"
+
+
+def test_a_key_exchange_that_outlives_quantum_computers_is_first_and_is_what_a_browser_speaks(serve, tmp_path):
+    server = serve()
+    for version in ["--http1.1", "--http2", "--http3"]:
+        argv = [binary("STERNA_BIN"), "get", version, "--insecure", "--json", server.url()]
+        told = json.loads(subprocess.run(argv, capture_output=True, timeout=60).stdout)
+        assert told["tls"]["key_exchange"] == "X25519MLKEM768", told
+    server.stop()
+    alone = serve('[tls]\nkey_exchange = ["X25519MLKEM768"]\n')
+    assert not any(agrees_to(alone, group) for group in ["X25519", "P-256", "P-384"])
+    for version in VERSIONS:
+        options = {"http_version": VERSIONS[version], "verify": False, "impersonate": CHROME, "timeout": 60}
+        with curl.Session(**options) as session:
+            assert session.get(alone.url()).text == "any", version

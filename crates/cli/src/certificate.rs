@@ -30,7 +30,17 @@ pub(crate) struct Certificate {
     /// What is shown by name, and by whose name to those who name nobody.
     names: Vec<(String, ServerTls)>,
     default: Option<String>,
+    /// Where sites have none of their own.
+    local: Option<Local>,
     pub(crate) origin: Origin,
+}
+
+/// What the local authority has signed, which lives for days.
+#[derive(Clone, Debug)]
+struct Local {
+    directory: PathBuf,
+    names: Vec<String>,
+    tls: ServerTls,
 }
 
 /// What to tell people about a certificate.
@@ -48,21 +58,32 @@ impl Source {
                 let tls = ServerTls::from_pem_files(&certificate, key)?;
                 Ok(Certificate::new(tls, Origin::Files { certificates: vec![certificate] }))
             }
-            Self::LocalCa => local(listen, []),
+            Self::LocalCa => local(listen, Vec::new()),
             Self::Sites(sites) => of_sites(sites, listen),
         }
     }
 }
 
-/// One of the local authority for these places and `more` names.
-fn local(listen: &[Listen], more: impl IntoIterator<Item = String>) -> Result<Certificate, Error> {
-    let names = listen.iter().filter_map(Listen::certificate_name).chain(more);
-    let now = SystemTime::now();
-    let authority = LocalCa::open(&local_ca::directory()?, now)?;
-    let Leaf { chain, key, spki } = authority.leaf(names, now)?;
-    let (root, is_new) = (authority.root_certificate(), authority.is_new());
-    let origin = Origin::LocalCa { root, spki, is_new };
-    Ok(Certificate::new(ServerTls::from_der(chain, key)?, origin))
+/// One of the local authority for these places and these names.
+fn local(listen: &[Listen], mut names: Vec<String>) -> Result<Certificate, Error> {
+    names.extend(listen.iter().filter_map(Listen::certificate_name));
+    let (local, origin) = Local::sign(local_ca::directory()?, names, SystemTime::now())?;
+    Ok(Certificate { local: Some(local.clone()), ..Certificate::new(local.tls, origin) })
+}
+
+impl Local {
+    /// What the authority of this directory has signed for these names, or signs now.
+    fn sign(
+        directory: PathBuf,
+        names: Vec<String>,
+        now: SystemTime,
+    ) -> Result<(Self, Origin), Error> {
+        let authority = LocalCa::open(&directory, now)?;
+        let Leaf { chain, key, spki } = authority.leaf(names.iter().cloned(), now)?;
+        let (root, is_new) = (authority.root_certificate(), authority.is_new());
+        let tls = ServerTls::from_der(chain, key)?;
+        Ok((Self { directory, names, tls }, Origin::LocalCa { root, spki, is_new }))
+    }
 }
 
 /// Each site shows its own; a client that names no site sees that of the site for every host, else of the first.
@@ -75,7 +96,7 @@ fn of_sites(sites: Vec<config::Certificate>, listen: &[Listen]) -> Result<Certif
     let local = match sites.iter().any(|site| is_local(&site)) {
         true => {
             let names = sites.iter().filter(is_local).flat_map(|site| named(&site.hosts));
-            Some(local(listen, names)?)
+            Some(local(listen, names.collect())?)
         }
         false => None,
     };
@@ -98,18 +119,37 @@ fn of_sites(sites: Vec<config::Certificate>, listen: &[Listen]) -> Result<Certif
     }
     certificates.sort();
     certificates.dedup();
-    let origin = match local {
-        Some(local) => local.origin,
-        None => Origin::Files { certificates },
+    let (origin, local) = match local {
+        Some(certificate) => (certificate.origin, certificate.local),
+        None => (Origin::Files { certificates }, None),
     };
     let otherwise = otherwise.ok_or(Error::NoSite)?;
     let tls = otherwise.with_names(names.iter().cloned());
-    Ok(Certificate { tls, names, default, origin })
+    Ok(Certificate { tls, names, default, local, origin })
 }
 
 impl Certificate {
     pub(crate) fn new(tls: ServerTls, origin: Origin) -> Self {
-        Self { tls, names: Vec::new(), default: None, origin }
+        Self { tls, names: Vec::new(), default: None, local: None, origin }
+    }
+
+    /// The same with what the local authority signs now, if what it has signed ends soon.
+    pub(crate) fn renewed(&self, now: SystemTime) -> Result<Option<Self>, Error> {
+        let Some(Local { directory, names, tls: before }) = &self.local else { return Ok(None) };
+        let (local, origin) = Local::sign(directory.clone(), names.clone(), now)?;
+        if local.tls.is_same_as(before) {
+            return Ok(None);
+        }
+        let leaf = |tls: &ServerTls| tls.leaves().into_iter().next().map(|(_, leaf)| leaf);
+        let renew = |tls: &ServerTls| match leaf(tls) == leaf(before) {
+            true => local.tls.clone(),
+            false => tls.clone(),
+        };
+        let names: Vec<_> =
+            self.names.iter().map(|(name, tls)| (name.clone(), renew(tls))).collect();
+        let shown = renew(&self.tls).with_names(names.iter().cloned());
+        let (tls, default) = (self.tls.clone().showing(&shown), self.default.clone());
+        Ok(Some(Self { tls, names, default, local: Some(local), origin }))
     }
 
     /// What is shown where an authority has issued these, by host.
@@ -140,5 +180,42 @@ impl Certificate {
             Origin::LocalCa { root, .. } => Some(root),
             Origin::Files { .. } => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    fn day(number: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs((20_000 + number) * 86_400)
+    }
+
+    #[test]
+    fn what_the_local_authority_has_signed_is_renewed_in_time_and_what_others_have_stays() {
+        let directory = std::env::temp_dir().join(format!("sterna-renewed-{}", std::process::id()));
+        let other = rcgen::generate_simple_self_signed(["b.example".to_owned()]).expect("a pair");
+        let key = rustls_pki_types::PrivatePkcs8KeyDer::from(other.signing_key.serialize_der());
+        let other = ServerTls::from_der(vec![other.cert.der().clone()], key.into()).expect("valid");
+        let names = vec!["a.localhost".to_owned()];
+        let (local, origin) = Local::sign(directory.clone(), names, day(0)).expect("signed");
+        let names =
+            vec![("a.localhost".to_owned(), local.tls.clone()), ("b.example".to_owned(), other)];
+        let tls = local.tls.clone().with_names(names.iter().cloned());
+        let first = Certificate { tls, names, default: None, local: Some(local), origin };
+
+        assert!(first.renewed(day(4)).expect("read").is_none(), "it has more than two days");
+        let second = first.renewed(day(6)).expect("signed").expect("renewed");
+        let (before, after) = (first.tls.leaves(), second.tls.leaves());
+        assert_eq!([before.len(), after.len()], [2, 2]);
+        for ((names, before), (_, after)) in before.iter().zip(&after) {
+            assert_eq!(before == after, names.contains(&"b.example".to_owned()), "{names:?}");
+        }
+        assert_eq!(first.local_spki(), second.local_spki(), "what people were told stays true");
+        assert!(second.renewed(day(10)).expect("read").is_none());
+        assert!(second.renewed(day(12)).expect("signed").is_some());
+        std::fs::remove_dir_all(directory).expect("removed");
     }
 }

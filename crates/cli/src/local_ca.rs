@@ -1,7 +1,7 @@
 //! A certificate authority for this machine alone, so that HTTPS works before anyone has a certificate.
 //!
 //! The root lives for years, so that it need be trusted once; what it signs lives for a week and is renewed
-//! when a server starts. The key of the leaf stays the same through renewals, so that a browser which was
+//! when a server starts, and while it runs. The key of the leaf stays the same through renewals, so that a browser which was
 //! told its hash keeps working. Everything is kept in one directory ([`store`]), for its owner's eyes.
 
 use std::collections::BTreeSet;

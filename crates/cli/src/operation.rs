@@ -10,6 +10,7 @@
 mod certificates;
 mod log;
 mod reloader;
+pub(crate) mod renewal;
 mod revisions;
 mod site;
 
@@ -221,6 +222,21 @@ impl Operation {
         control.reconfigure(tls.clone(), server).map_err(Error::Reconfigure)?;
         lock(&self.state).tls = tls;
         Ok(())
+    }
+
+    /// Has the local authority sign anew what ends soon; whether it did.
+    ///
+    /// # Errors
+    /// As [`Self::show_issued`]; [`Error::LocalCa`].
+    pub(crate) fn renew_local(&self, now: SystemTime) -> Result<bool, Error> {
+        {
+            let _one_at_a_time = lock(&self.reloading);
+            let mut state = lock(&self.state);
+            let Some(renewed) = state.certificate.renewed(now)? else { return Ok(false) };
+            state.certificate = renewed;
+        }
+        self.show_issued()?;
+        Ok(true)
     }
 
     fn note(&self, outcome: Result<Reloaded, Error>) -> Result<Reloaded, Error> {

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::limits;
 use crate::listen::Listen;
 use crate::logging::LogFormat;
-use crate::operation::{Facts, Log, Operation, Planner, Reloader, Site};
+use crate::operation::{Facts, Log, Operation, Planner, Reloader, Site, renewal};
 use crate::plain::{self, Plain};
 use crate::report::{self, Started};
 use crate::{logging, quic_secret, signals, tickets, watch};
@@ -205,6 +205,7 @@ pub(crate) fn serve(planner: Planner, watch: bool, begun: Instant) -> Result<(),
     let (interface, note) = interface.serve(&operation)?;
     let reloader = Reloader::start(operation.clone())?;
     signals::heed(&operation, &reloader)?;
+    renewal::start(&operation)?;
     if watch {
         watch::start(&operation, &reloader)?;
     }
