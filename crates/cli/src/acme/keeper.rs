@@ -138,7 +138,11 @@ impl Keeper {
             }
             ended => ended?,
         };
-        store.keep(host, &pair.pem)?;
+        // To order it once more would not mend the disk, and authorities count.
+        if let Err(error) = store.keep(host, &pair.pem) {
+            let error = in_full(&error);
+            tracing::error!(host, error, "a certificate is shown, and lost with the process");
+        }
         Ok(pair)
     }
 
