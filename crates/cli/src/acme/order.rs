@@ -168,6 +168,7 @@ pub(super) async fn order(
     let mut tries = 1..NONCE_TRIES;
     loop {
         match order_once(account, host, proof, answers, before).await {
+            // req: 8555-6.5-bad-nonce-again
             Err(AcmeError::Authority(error)) if is(&error, BAD_NONCE) && tries.next().is_some() => {
             }
             ended => return ended,
@@ -197,6 +198,7 @@ async fn order_once(
 ) -> Result<Pair, AcmeError> {
     let identifiers = [Identifier::Dns(host.to_owned())];
     let new = || NewOrder::new(&identifiers);
+    // req: 9773-5-replaces
     let placed = match before.and_then(Pair::identifier) {
         // An authority without advice, or one that has forgotten the old one, takes the order without it.
         Some(replaced) => match account.new_order(&new().replaces(replaced)).await {
@@ -209,6 +211,7 @@ async fn order_once(
     let mut shown = Vec::new();
     let proved = prove(&mut order, host, proof, answers, &mut shown).await;
     for one in shown {
+        // req: 8555-8.4-taken-away
         one.take_away().await;
     }
     proved?;

@@ -30,6 +30,8 @@ impl Lifetime {
         let latest = self.not_before + whole.mul_f64(LATEST);
         let wanted = match advice {
             // Somewhere in the window, by chance: not everybody at its start.
+            // req: 9773-4.2-by-the-window
+            // req: 9773-4.2-past-at-once
             Some(Window { start, end }) => {
                 start + end.duration_since(start).unwrap_or_default().mul_f64(random)
             }
@@ -57,6 +59,7 @@ pub(super) fn back_off(failures: u32, random: f64) -> Duration {
 
 /// When to ask for advice again, as the authority wants it but not without bounds (RFC 9773 §4.3.2).
 pub(super) fn ask_again(wanted: Duration) -> Duration {
+    // req: 9773-4.3.2-limits
     wanted.clamp(Duration::from_secs(60), Duration::from_secs(24 * 3600))
 }
 
@@ -96,6 +99,18 @@ mod tests {
     }
 
     #[test]
+    // req: 9773-4.3.2-limits
+    fn advice_is_asked_for_once_in_a_minute_at_most_and_in_a_day_at_least() {
+        let seconds = |wanted| ask_again(Duration::from_secs(wanted)).as_secs();
+        assert_eq!(
+            [0, 60, 21_600, 86_400, u64::MAX].map(seconds),
+            [60, 60, 21_600, 86_400, 86_400]
+        );
+    }
+
+    #[test]
+    // req: 9773-4.2-by-the-window
+    // req: 9773-4.2-past-at-once
     fn advice_is_followed_within_its_window() {
         let (start, lifetime) = ninety_days();
         let window = Window { start: start + DAY * 10, end: start + DAY * 20 };

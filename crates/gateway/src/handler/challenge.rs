@@ -51,6 +51,7 @@ pub struct Answering {
     token: String,
 }
 
+// req: 8555-8.3-taken-away
 impl Drop for Answering {
     fn drop(&mut self) {
         self.tokens.0.write().unwrap_or_else(PoisonError::into_inner).remove(&self.token);
@@ -81,6 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
+    // req: 8555-8.3-taken-away
     fn a_token_is_answered_until_nobody_waits_for_it_any_more() {
         let tokens = Tokens::default();
         let answering = tokens.answer("abc", "abc.key".to_owned());
