@@ -5,6 +5,7 @@ first, and lead to a server that starts later.
 """
 
 import contextlib
+import datetime
 import json
 import os
 import re
@@ -15,9 +16,46 @@ import subprocess
 import threading
 import time
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
 READY_WITHIN = 60.0
+
+
+@dataclass(frozen=True)
+class Tls:
+    """What the authority itself shows, and whom its clients have to trust for that."""
+
+    root: Path
+    cert: Path
+    key: Path
+
+
+def make_tls(folder):
+    now, day = datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(days=1)
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ["root", "localhost"]]
+
+    def signed(at, *extensions):
+        builder = x509.CertificateBuilder().subject_name(names[at]).issuer_name(names[0])
+        builder = builder.public_key(keys[at].public_key()).serial_number(x509.random_serial_number())
+        builder = builder.not_valid_before(now - day).not_valid_after(now + 10 * day)
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
+        return builder.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    files = Tls(folder / "root.pem", folder / "cert.pem", folder / "key.pem")
+    files.root.write_bytes(signed(0, x509.BasicConstraints(ca=True, path_length=None)))
+    files.cert.write_bytes(signed(1, x509.SubjectAlternativeName([x509.DNSName("localhost")])))
+    plain = serialization.NoEncryption()
+    pkcs8 = serialization.PrivateFormat.PKCS8
+    files.key.write_bytes(keys[1].private_bytes(serialization.Encoding.PEM, pkcs8, plain))
+    return files
 
 
 class Door:
@@ -118,7 +156,7 @@ class Names:
 class Pebble:
     """The process. `http` and `tls` are where it comes to see that a host is ours."""
 
-    def __init__(self, program, folder, certificate, names, http, tls, lifetime=7_776_000, environment=None):
+    def __init__(self, program, folder, files, names, http, tls, lifetime=7_776_000, environment=None):
         folder.mkdir(parents=True, exist_ok=True)
         self._log = folder / "log"
         config = folder / "config.json"
@@ -128,8 +166,8 @@ class Pebble:
                     "pebble": {
                         "listenAddress": "127.0.0.1:0",
                         "managementListenAddress": "127.0.0.1:0",
-                        "certificate": str(certificate.cert),
-                        "privateKey": str(certificate.key),
+                        "certificate": str(files.cert),
+                        "privateKey": str(files.key),
                         "httpPort": http,
                         "tlsPort": tls,
                         "keyAlgorithm": "ecdsa",
@@ -149,7 +187,7 @@ class Pebble:
                 stderr=log,
                 env={**os.environ, **settings, **(environment or {})},
             )
-        self._context = ssl.create_default_context(cafile=certificate.cert)
+        self._context = ssl.create_default_context(cafile=files.root)
         self.port, self._management = self._wait_ready()
 
     def log(self):

@@ -16,9 +16,9 @@ from curl_cffi import CurlHttpVersion, CurlOpt
 from curl_cffi import requests as curl
 
 from admin import Admin
-from conftest import binary, make_certificate
+from conftest import binary
 from h3client import Client
-from pebble import Door, Names, Pebble
+from pebble import Door, Names, Pebble, make_tls
 from server import Server
 
 # On a machine where others compile.
@@ -70,7 +70,7 @@ class World:
         monkeypatch.setenv("STERNA_DATA", str(folder / "data"))
         tls = folder / "authority"
         tls.mkdir()
-        self.certificate = make_certificate(tls)
+        self.files = make_tls(tls)
         self.names = Names(folder / "records")
         self.directory, self.http, self.tls = Door(), Door(), Door()
         self.pebble = self.server = None
@@ -80,13 +80,13 @@ class World:
     def start_authority(self, **more):
         program = binary("PEBBLE_BIN")
         folder = self.folder / f"pebble-{self._count()}"
-        self.pebble = Pebble(program, folder, self.certificate, self.names, self.http.port, self.tls.port, **more)
+        self.pebble = Pebble(program, folder, self.files, self.names, self.http.port, self.tls.port, **more)
 
     def write(self, *hosts, acme=""):
         values = {
             "folder": self.folder,
             "directory": self.directory.port,
-            "ca": self.certificate.cert,
+            "ca": self.files.root,
             "acme": acme,
             "sites": "".join(SITE % (host, host) for host in hosts),
         }
@@ -111,10 +111,10 @@ class World:
         self.others.append(server)
         return server
 
-    def start_server(self, find_authority=True):
+    def start_server(self, find_authority=True, argv=None):
         """Starts it, and shows the authority the way to it, then it the way to the authority if there is one."""
-        argv = [binary("STERNA_BIN"), "run", "-c", self.folder / "sterna.toml"]
-        self.server = Server(argv, self.folder / f"server-{self._count()}")
+        argv = argv or ["run", "-c", self.folder / "sterna.toml"]
+        self.server = Server([binary("STERNA_BIN"), *argv], self.folder / f"server-{self._count()}")
         self.admin = Admin(self.folder / "admin.sock")
         self.find_plain()
         self.tls.lead_to(self.server.port)
@@ -299,6 +299,7 @@ def test_an_authority_that_is_not_there_at_the_start_is_waited_for_by_serving(wo
     world.server.stop()
 
 
+# req: 8555-6.5-bad-nonce-again
 def test_nonces_that_the_authority_refuses_are_replaced(world):
     world.start("a.example", environment={"PEBBLE_WFE_NONCEREJECT": "25"})
     world.wait_issued("a.example")
@@ -324,6 +325,8 @@ def test_a_certificate_is_renewed_by_itself_before_it_ends(world):
     world.server.stop()
 
 
+# req: 9773-4.2-past-at-once
+# req: 9773-5-replaces
 def test_the_authority_says_when_it_wants_a_certificate_to_be_renewed(world):
     world.start("a.example")
     first = world.wait_issued("a.example")
@@ -434,6 +437,7 @@ def test_a_host_is_proved_in_a_handshake_that_serves_nothing(world):
     world.server.stop()
 
 
+# req: 8555-8.4-taken-away
 def test_a_wildcard_is_proved_by_a_record_that_a_program_publishes_and_takes_away(world):
     world.start("*.w.example", acme=world.hook())
     world.wait_issued("*.w.example")
@@ -450,3 +454,29 @@ def test_a_wildcard_is_proved_by_a_record_that_a_program_publishes_and_takes_awa
     assert failed.returncode == 1 and f"{hook} failed with exit status: 3" in failed.stderr, failed.stderr
     assert world.shown("x.w.example") == first
     world.server.stop()
+
+
+@pytest.mark.parametrize("verb", ["files", "proxy"])
+def test_a_verb_orders_for_the_host_that_it_is_told(world, monkeypatch, verb):
+    world.start_authority()
+    monkeypatch.setenv("SSL_CERT_FILE", str(world.files.root))
+    (world.folder / "index.html").write_text("a file")
+    what = {
+        "files": [world.folder, "--domain", "a.example"],
+        "proxy": ["--to", "127.0.0.1:9", "--from", "a.example"],
+    }
+    place = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--admin", f"unix:{world.folder}/admin.sock"]
+    order = [f"--acme=https://localhost:{world.directory.port}/dir", "--email", "ops@a.example"]
+    world.start_server(argv=[verb, *what[verb], *place, *order])
+    world.wait_issued("a.example")
+    told = world.get("a.example", CurlHttpVersion.V3ONLY, world.root())
+    assert told == "a file" if verb == "files" else "502" in told
+    assert list((world.folder / "data/acme").glob("*/a.example.pem")), "beside the local authority"
+    world.server.stop()
+
+
+def test_a_verb_orders_for_no_host_that_an_authority_could_not_name(world):
+    for words in [[], ["--domain", "localhost"], ["--domain", "*.a.example"]]:
+        argv = [binary("STERNA_BIN"), "files", world.folder, "--acme", *words]
+        refused = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE)
+        assert refused.returncode == 1 and "error: no certificate can be ordered for" in refused.stderr, refused.stderr

@@ -11,6 +11,7 @@
 
 mod alpn;
 mod entry;
+mod flags;
 mod hook;
 mod http;
 mod keeper;
@@ -30,6 +31,7 @@ use sterna_net::{Challenges, ServerTls};
 use tokio::sync::Notify;
 
 use self::entry::Entry;
+pub(crate) use self::flags::Flags;
 use self::order::Proof;
 use self::store::Store;
 use crate::certificate::Certificate;
@@ -65,7 +67,7 @@ impl Settings {
             ca: acme.ca.as_ref().map(|ca| ca.0.clone()),
             storage: match &acme.storage {
                 Some(storage) => storage.0.clone(),
-                None => local_ca::directory()?.with_file_name("acme"),
+                None => default_storage()?,
             },
             proof,
             hosts,
@@ -75,6 +77,11 @@ impl Settings {
     fn store(&self) -> Store {
         Store::new(&self.storage, &self.directory)
     }
+}
+
+/// Beside the local authority.
+fn default_storage() -> Result<PathBuf, Error> {
+    Ok(local_ca::directory()?.with_file_name("acme"))
 }
 
 /// All that the process has of authorities. It lives through reloads; clones share it.

@@ -51,6 +51,16 @@ pub(crate) enum Origin {
 }
 
 impl Source {
+    /// One of the local authority, for this host as well.
+    pub(crate) fn of_host(host: Option<&host::Pattern>) -> Self {
+        match host {
+            None => Self::LocalCa,
+            Some(host) => {
+                Self::Sites(vec![config::Certificate { hosts: vec![host.clone()], tls: None }])
+            }
+        }
+    }
+
     /// Reads or makes the certificate for these places.
     pub(crate) fn load(self, listen: &[Listen]) -> Result<Certificate, Error> {
         match self {

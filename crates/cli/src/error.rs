@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use sterna_gateway::config::Problems;
 use sterna_gateway::handler::files::RootError;
 use sterna_gateway::middleware::basic_auth::UsersError;
+use sterna_gateway::route::host;
 use sterna_net::{BindError, ReconfigureError, ServeError, TlsError};
 
 use crate::command::get::GetError;
@@ -76,6 +77,10 @@ pub(crate) enum Error {
     SeveralRun(Vec<PathBuf>),
     #[error("cannot ask the server at {place}")]
     Asked { place: String, source: io::Error },
+    #[error("no certificate can be ordered for `{host}`: {why}")]
+    NotOrderable { host: host::Pattern, why: &'static str },
+    #[error("whoever is on the way could answer in place of the authority")]
+    UnsafeAuthority,
     #[error("the order for {name} has not ended yet")]
     Unordered { name: String },
     #[error("{told}")]
@@ -181,6 +186,10 @@ impl Error {
             Self::NotRunning | Self::NobodyThere { .. } => Some(
                 "start one with `sterna run`, or name where it is: `--admin`, or `-c` and its configuration",
             ),
+            Self::NotOrderable { .. } => Some(
+                "name a host of the internet with `--domain` or `--from`, or leave `--acme` out",
+            ),
+            Self::UnsafeAuthority => Some("write an `https` URL"),
             Self::Unordered { .. } => Some("`sterna cert ls` tells what becomes of it"),
             Self::NoTerminal => Some("leave `--watch` out, or add `--json` in its place"),
             Self::SeveralRun(_) => Some("name one of them with `--admin`"),

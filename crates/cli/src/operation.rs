@@ -175,7 +175,7 @@ impl Operation {
     fn serve(&self, plan: impl FnOnce() -> Result<(Args, Plan), Error>) -> Result<Reloaded, Error> {
         let begun = Instant::now();
         let (args, plan) = plan()?;
-        let acme = self.facts.acme.prepare(plan.acme()?);
+        let acme = self.facts.acme.prepare(plan.acme.clone());
         let tls = acme.tls(&plan.certificate);
         let (changes, recorders, output) = {
             let mut state = lock(&self.state);
@@ -386,6 +386,7 @@ impl Operation {
             certificate: Certificate::new(tls, origin),
             gateway: Config::default(),
             server: server::Config::default(),
+            acme: None,
             model: None,
             files: Vec::new(),
         };

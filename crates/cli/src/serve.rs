@@ -124,6 +124,8 @@ pub(crate) struct Plan {
     pub(crate) certificate: Certificate,
     pub(crate) gateway: sterna_gateway::Config,
     pub(crate) server: server::Config,
+    /// What is wanted of an authority.
+    pub(crate) acme: Option<acme::Settings>,
     /// The configuration, where there is one.
     pub(crate) model: Option<Model>,
     /// What was read for it.
@@ -141,11 +143,6 @@ impl Plan {
         }
         self
     }
-
-    /// What is wanted of an authority.
-    pub(crate) fn acme(&self) -> Result<Option<acme::Settings>, Error> {
-        self.model.as_ref().map_or(Ok(None), acme::Settings::of)
-    }
 }
 
 /// Serves until a signal, then drains. Everything that can be refused is refused before anything is
@@ -155,7 +152,7 @@ pub(crate) fn serve(planner: Planner, watch: bool, begun: Instant) -> Result<(),
     let (args, plan) = (planner.anew)()?;
     logging::configure(args.log())?;
     let acme = Acme::default();
-    acme.follow(acme.prepare(plan.acme()?));
+    acme.follow(acme.prepare(plan.acme.clone()));
     let (tls, secrets) = key_log(acme.tls(&plan.certificate), args.key_log.as_deref())?;
     let mut builder = Server::builder().tls(tls).config(plan.server.clone());
     builder = builder.quic_secret(quic_secret::open());

@@ -39,7 +39,7 @@ mod upstream;
 mod value;
 
 pub use self::access_log::{AccessLog, LogFormat, LogOptions};
-pub use self::acme::{Acme, Challenge};
+pub use self::acme::{Acme, Challenge, LETS_ENCRYPT, not_orderable};
 pub use self::address::{ClientField, Forwarded};
 pub use self::admin::{Admin, AdminPlace, LogFilter, NotAFilter, NotAnAdminPlace};
 pub use self::build::{Built, Certificate};

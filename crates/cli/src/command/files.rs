@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use sterna_gateway::handler::{self, files};
 use sterna_gateway::middleware::{self, compress};
-use sterna_gateway::route::{self, Pattern};
+use sterna_gateway::route::{self, Pattern, host};
 use sterna_net::server;
 
+use crate::acme;
 use crate::certificate::Source;
 use crate::error::Error;
 use crate::operation::Planner;
@@ -29,6 +30,13 @@ pub(crate) struct Args {
     /// List directories that have no index.
     #[arg(long)]
     listing: bool,
+
+    /// The host to serve, and to have a certificate for. Default: every host.
+    #[arg(long, value_name = "HOST")]
+    domain: Option<host::Pattern>,
+
+    #[command(flatten)]
+    acme: acme::Flags,
 
     /// Certificate chain (PEM, leaf first). Default: one from a local certificate authority, which is
     /// made when it is first needed.
@@ -53,8 +61,9 @@ impl Args {
         let root = files::Root::open(&self.directory)?;
         let certificate = match (self.cert, self.key) {
             (Some(certificate), Some(key)) => Source::Files { certificate, key },
-            _ => Source::LocalCa,
+            _ => Source::of_host(self.domain.as_ref()),
         };
+        let acme = self.acme.settings(self.domain.as_ref())?;
         let serve = self.serve.or_default();
         let certificate = certificate.load(&serve.listen)?;
         let files = files::Config {
@@ -68,10 +77,14 @@ impl Args {
         let what = directory.display().to_string();
         let plan = Plan {
             what,
-            host: None,
+            host: self.domain.as_ref().map(ToString::to_string),
             certificate,
-            gateway: sterna_gateway::Config { routes: vec![route], ..Default::default() },
+            gateway: sterna_gateway::Config {
+                routes: vec![route::Config { host: self.domain.unwrap_or_default(), ..route }],
+                ..Default::default()
+            },
             server: server::Config::default(),
+            acme,
             model: None,
             files: Vec::new(),
         };

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use sterna_gateway::config;
 use sterna_gateway::handler::{self, proxy};
 use sterna_gateway::middleware::{self, compress};
 use sterna_gateway::route::{self, Pattern, host};
 use sterna_gateway::upstream::{self, Address};
 use sterna_net::server;
 
+use crate::acme;
 use crate::certificate::Source;
 use crate::error::Error;
 use crate::operation::Planner;
@@ -28,6 +28,9 @@ pub(crate) struct Args {
     /// The host to serve, and to have a certificate for. Default: every host.
     #[arg(long, value_name = "HOST")]
     from: Option<host::Pattern>,
+
+    #[command(flatten)]
+    acme: acme::Flags,
 
     /// Certificate chain (PEM, leaf first). Default: one from a local certificate authority, which is
     /// made when it is first needed.
@@ -52,14 +55,9 @@ impl Args {
         let serve = self.serve.or_default();
         let certificate = match (self.cert, self.key) {
             (Some(certificate), Some(key)) => Source::Files { certificate, key },
-            _ => match &self.from {
-                None => Source::LocalCa,
-                Some(host) => Source::Sites(vec![config::Certificate {
-                    hosts: vec![host.clone()],
-                    tls: None,
-                }]),
-            },
+            _ => Source::of_host(self.from.as_ref()),
         };
+        let acme = self.acme.settings(self.from.as_ref())?;
         let certificate = certificate.load(&serve.listen)?;
         let what = self.to.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let backends = upstream::Config::new(self.to);
@@ -76,6 +74,7 @@ impl Args {
                 ..sterna_gateway::Config::default()
             },
             server: server::Config::default(),
+            acme,
             model: None,
             files: Vec::new(),
         };

@@ -9,6 +9,7 @@ use sterna_gateway::route::{self, Pattern, host};
 use sterna_net::server;
 
 use super::DEFAULT_FILE;
+use crate::acme;
 use crate::certificate::Source;
 use crate::error::Error;
 use crate::operation::Planner;
@@ -69,6 +70,7 @@ fn plan_of(file: &Path, loaded: Loaded, serve: serve::Args) -> Result<(serve::Ar
         certificate,
         gateway: built.gateway,
         server: built.server,
+        acme: acme::Settings::of(&built.model)?,
         model: Some(built.model),
         files,
     };
@@ -101,6 +103,7 @@ fn plan_of_welcome(serve: serve::Args) -> Result<(serve::Args, Plan), Error> {
         certificate,
         gateway: sterna_gateway::Config { routes: vec![welcome], ..Default::default() },
         server: server::Config::default(),
+        acme: None,
         model: None,
         files: Vec::new(),
     };

@@ -49,9 +49,29 @@ choice! {
     }
 }
 
+/// The directory of Let's Encrypt.
+pub const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
 fn lets_encrypt() -> Url {
-    let uri = http::Uri::from_static("https://acme-v02.api.letsencrypt.org/directory");
-    Url(uri)
+    Url(http::Uri::from_static(LETS_ENCRYPT))
+}
+
+/// Why no certificate can be ordered for a host that is proved so, and what to do instead.
+pub fn not_orderable(
+    host: &host::Pattern,
+    challenge: Challenge,
+) -> Option<(&'static str, &'static str)> {
+    match host {
+        host::Pattern::Any => Some(("no certificate is for every host", "name the hosts")),
+        host::Pattern::Wildcard(_) if challenge != Challenge::Dns01 => {
+            Some(("`dns-01` alone does for a wildcard", "write `challenge = \"dns-01\"`"))
+        }
+        host::Pattern::Exact(name) if is_private(name) => Some((
+            "no authority issues a certificate for a host of this machine, or for an address",
+            "leave `acme` out: the local authority does",
+        )),
+        _ => None,
+    }
 }
 
 impl Acme {
@@ -122,19 +142,9 @@ impl Model {
                 );
             }
             for host in &site.host.0 {
-                let (what, help) = match host {
-                    host::Pattern::Any => ("no certificate is for every host", "name the hosts"),
-                    host::Pattern::Wildcard(_)
-                        if challenge.is_some_and(|is| is != Challenge::Dns01) =>
-                    {
-                        ("`dns-01` alone does for a wildcard", "write `challenge = \"dns-01\"`")
-                    }
-                    host::Pattern::Exact(name) if is_private(name) => (
-                        "no authority issues a certificate for a host of this machine, or for an address",
-                        "leave `acme` out: the local authority does",
-                    ),
-                    _ => continue,
-                };
+                // Without an authority that is told already.
+                let challenge = challenge.unwrap_or(Challenge::Dns01);
+                let Some((what, help)) = not_orderable(host, challenge) else { continue };
                 let place = site.at.written("host").unwrap_or(place);
                 problems.contradiction(place, &format!("`{host}`: {what}"), help);
             }

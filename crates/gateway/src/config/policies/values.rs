@@ -112,7 +112,7 @@ impl fmt::Display for Url {
 
 impl Url {
     /// Whether nobody on the way can change what comes.
-    pub(in crate::config) fn is_safe(&self) -> bool {
+    pub fn is_safe(&self) -> bool {
         let host = self.0.host().unwrap_or_default().trim_matches(['[', ']']);
         self.0.scheme_str() == Some("https")
             || host == "localhost"
