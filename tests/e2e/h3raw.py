@@ -32,6 +32,7 @@ GREASE = 0x21
 # Prefixes of unidirectional streams (RFC 9114 §6.2, RFC 9204 §4.2).
 CONTROL, QPACK_ENCODER, QPACK_DECODER = b"\x00", b"\x02", b"\x03"
 
+PATIENCE = 30.0
 EMPTY_SETTINGS = b"\x04\x00"
 # Indexed static fields (RFC 9204 appendix A).
 GET, SCHEME_HTTPS, PATH_ROOT = b"\xd1", b"\xd7", b"\xc1"
@@ -208,7 +209,10 @@ class Peer:
         )
         if max_data:
             self.configuration.max_data = self.configuration.max_stream_data = max_data
-        self.quic = connection(configuration=self.configuration)
+        self.tickets = []
+        self.quic = connection(
+            configuration=self.configuration, session_ticket_handler=self.tickets.append
+        )
         self.address = address
         self.streams = {}
         self.established = False
@@ -235,6 +239,15 @@ class Peer:
         """Sends the first flight, and does not wait."""
         self.quic.connect(self.address, now=time.monotonic())
         self._transmit()
+
+    def begin_early(self):
+        """Begins with the ticket that it was made with: what is written next goes out with the first flight (0-RTT)."""
+        self.quic.connect(self.address, now=time.monotonic())
+
+    @property
+    def early_data_accepted(self):
+        """What the server said to early data; known when the handshake is over."""
+        return self.quic.tls.early_data_accepted
 
     def rebind(self):
         """Moves to another UDP port, as a NAT that forgot does, and says something from there.
@@ -428,3 +441,11 @@ def frames(data):
         kind, length = buffer.pull_uint_var(), buffer.pull_uint_var()
         found.append((kind, buffer.pull_bytes(length)))
     return found
+
+
+def ticket_of(address, **configuration):
+    """The ticket that a whole handshake gives."""
+    with Peer(address, **configuration) as peer:
+        peer.connect(PATIENCE)
+        assert peer.pump(lambda: peer.tickets, PATIENCE), "no ticket"
+        return peer.tickets[0]

@@ -5,7 +5,6 @@ All 34 are here. That the faults are what is refused is proven by `test_what_is_
 """
 
 import os
-import time
 
 from dataclasses import dataclass
 from typing import Callable
@@ -20,7 +19,7 @@ from aioquic.quic.packet import (
     push_quic_transport_parameters,
 )
 
-from h3raw import Connection, Peer, request_frame
+from h3raw import Connection, Peer, request_frame, ticket_of
 
 # Messages of TLS (RFC 8446 §4).
 KEY_UPDATE, END_OF_EARLY_DATA = b"\x18\x00\x00\x01\x00", b"\x05\x00\x00\x00"
@@ -133,19 +132,9 @@ class CryptoInEarlyData(Connection):
         return header, payload
 
 
-def ticket_of(server):
-    """What a whole handshake gives."""
-    tickets = []
-    with Peer(server.address) as peer:
-        peer.quic._session_ticket_handler = tickets.append
-        peer.connect()
-        peer.pump(lambda: tickets, 10)
-    return tickets[0]
-
-
 def ask_early(peer):
     """Sends a request with the first flight; its stream."""
-    peer.quic.connect(peer.address, now=time.monotonic())
+    peer.begin_early()
     peer.open_h3()
     return peer.open_bidi(request_frame(path="/small.txt"), fin=True)
 
@@ -243,7 +232,7 @@ CASES = [
 def test_a_transport_fault_gets_its_exact_code_and_others_go_on(files, site, case):
     with Peer(files.address).connect() as other:
         other.open_h3()
-        ticket = ticket_of(files) if case.returns else None
+        ticket = ticket_of(files.address) if case.returns else None
         options = {"alpn_protocols": [case.alpn], "session_ticket": ticket}
         with Peer(files.address, case.connection, **options) as peer:
             if case.returns:
@@ -279,10 +268,10 @@ def test_what_is_just_allowed_is_no_fault(start):
 
 def test_early_data_without_crypto_is_served(start, site):
     server = start.files()
-    with Peer(server.address, session_ticket=ticket_of(server)) as peer:
+    with Peer(server.address, session_ticket=ticket_of(server.address)) as peer:
         stream = ask_early(peer)
         assert peer.response(stream).body == site.content("small.txt")
-        assert peer.quic.tls.early_data_accepted
+        assert peer.early_data_accepted
 
 
 class EarlyCrypto(Connection):

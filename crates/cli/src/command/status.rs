@@ -81,6 +81,7 @@ fn text(status: &Json, now: f64) -> String {
         count("tcp_connections"),
         count("quic_connections"),
     ));
+    lines.extend(early_data(&status["quic"]).map(|told| format!("  early data    {told}")));
     lines.push(format!(
         "  process       {}, {:.1} s of CPU, {} MiB, {} open files",
         counted(status["workers"].as_u64().unwrap_or(0) as usize, "worker"),
@@ -97,6 +98,15 @@ fn text(status: &Json, now: f64) -> String {
         lines.push(format!("  certificate   {}: {left}", list(&certificate["names"])));
     }
     lines.join("\n")
+}
+
+/// What became of it in handshakes, once some client has offered any.
+fn early_data(quic: &Json) -> Option<String> {
+    let count = |name: &str| quic[format!("early_data_{name}")].as_u64().unwrap_or(0);
+    let refused = count("rejected") + count("waiting") + count("overflowed");
+    let (taken, replayed) = (count("accepted"), count("replayed"));
+    let is_offered = taken + refused + replayed > 0;
+    is_offered.then(|| format!("{taken} taken, {refused} refused, {replayed} replayed"))
 }
 
 /// One word when it is the same at every address.
@@ -155,6 +165,17 @@ mod tests {
         for (listeners, told) in table {
             assert_eq!(congestion(&listeners.into()).as_deref(), told);
         }
+    }
+
+    #[test]
+    fn early_data_is_told_of_once_there_was_any() {
+        let quic = serde_json::json!({ "early_data_accepted": 0, "early_data_rejected": 0 });
+        assert_eq!(early_data(&quic), None);
+        let quic = serde_json::json!({
+            "early_data_accepted": 5, "early_data_rejected": 1, "early_data_waiting": 2,
+            "early_data_overflowed": 3, "early_data_replayed": 4,
+        });
+        assert_eq!(early_data(&quic).as_deref(), Some("5 taken, 6 refused, 4 replayed"));
     }
 
     #[test]
