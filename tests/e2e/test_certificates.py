@@ -102,7 +102,10 @@ class Stayers:
 
     def __init__(self, one, trusting):
         self._one, self._versions = one, [{"http2": False}, {"http2": True, "http1": False}]
-        self._clients = [httpx.Client(verify=trusting, timeout=60, **version) for version in self._versions]
+        # By themselves they would give up a connection of which they have made no use for five seconds.
+        stay = httpx.Limits(keepalive_expiry=None)
+        options = {"verify": trusting, "timeout": 60, "limits": stay}
+        self._clients = [httpx.Client(**options, **version) for version in self._versions]
         self._downloads = [self._download(version) for version in self._versions]
         self._http3 = Client(one.server.address).connect(timeout=60)
         self._large = self._http3.start("GET", "/files/large.bin")
