@@ -10,7 +10,7 @@ use quinn_proto::{
 };
 
 use crate::{
-    Observe, Tickets,
+    ByName, Observe, Tickets,
     congestion::Congestion,
     crypto,
     token::{self, TokenKey},
@@ -58,6 +58,8 @@ pub struct Config {
     /// Servers: what seals their tickets and guards their early data; with it, `rustls::ServerConfig` needs neither a ticketer nor
     /// a session storage. Default: none.
     pub tickets: Option<Arc<dyn Tickets>>,
+    /// Servers: TLS and tickets for the name that a client asks for, in place of those that are the same for all. Default: none.
+    pub by_name: Option<Arc<dyn ByName>>,
     /// Sees the frames of every packet, for qlog and tests. Default: none, which costs nothing.
     pub observe: Option<Arc<dyn Observe>>,
 }
@@ -132,6 +134,7 @@ impl Default for Config {
             max_handshakes: 4_096,
             retry: Retry::Above(500),
             tickets: None,
+            by_name: None,
             observe: None,
         }
     }
@@ -141,7 +144,7 @@ impl Config {
     /// The engine's form of it.
     ///
     /// `handshake_timeout`, `max_connections`, `max_handshakes` and `retry` have no counterpart there, the endpoint
-    /// itself enforces them; `migration`, `tickets` and `observe` go with TLS.
+    /// itself enforces them; `migration`, `tickets`, `by_name` and `observe` go with TLS.
     pub(crate) fn to_engine(&self) -> TransportConfig {
         let Self {
             stream_window,
@@ -160,6 +163,7 @@ impl Config {
             max_handshakes: _,
             retry: _,
             tickets: _,
+            by_name: _,
             observe: _,
         } = self;
         let mut engine = TransportConfig::default();
@@ -189,9 +193,10 @@ impl ServerConfig {
         &self,
         token_key: &TokenKey,
     ) -> Result<quinn_proto::ServerConfig, ConfigError> {
-        let Config { observe, migration, tickets, .. } = &self.transport;
+        let Config { observe, migration, tickets, by_name, .. } = &self.transport;
         let session = crypto::Server::new(self.tls.clone(), observe.clone(), *migration)?
-            .with_tickets(tickets.clone());
+            .with_tickets(tickets.clone())
+            .with_choice(by_name.clone());
         let mut engine =
             quinn_proto::ServerConfig::new(Arc::new(session), Arc::new(token_key.clone()));
         // req: 9000-8.1.3-next-time

@@ -4,6 +4,7 @@
 //! ([`HandshakeData`]), an observer of packets ([`Observe`]) and later the tickets of 0-RTT have to
 //! be ours when the engine goes. It is driven by the engine alone and ends at the packet keys.
 
+mod deferred;
 mod hello;
 mod initial;
 mod keys;
@@ -26,8 +27,8 @@ use rustls::{
 pub use self::observe::{Direction, Level, Observe, PacketObserver};
 pub(crate) use self::path::PathWatch;
 pub(crate) use self::session::HandshakeData;
-use self::{initial::Initial, session::TlsSession, ticket::Desk};
-use crate::{ConfigError, Tickets};
+use self::{deferred::Deferred, initial::Initial, session::TlsSession};
+use crate::{ByName, Chosen, ConfigError, Tickets};
 
 /// A server's TLS, in the form that the engine asks for.
 pub(crate) struct Server {
@@ -36,6 +37,7 @@ pub(crate) struct Server {
     observe: Option<Arc<dyn Observe>>,
     may_migrate: bool,
     tickets: Option<Arc<dyn Tickets>>,
+    by_name: Option<Arc<dyn ByName>>,
 }
 
 /// A client's TLS, in the form that the engine asks for.
@@ -61,12 +63,22 @@ impl Server {
         // req: 9001-4.2-tls-version
         quic::ServerConnection::new(tls.clone(), Version::V1, Vec::new())
             .map_err(ConfigError::Tls)?;
-        Ok(Self { tls, initial, observe, may_migrate, tickets: None })
+        Ok(Self { tls, initial, observe, may_migrate, tickets: None, by_name: None })
     }
 
     /// With tickets of ours, if there are any.
     pub(crate) fn with_tickets(self, tickets: Option<Arc<dyn Tickets>>) -> Self {
         Self { tickets, ..self }
+    }
+
+    /// With a choice by name, if there is any.
+    pub(crate) fn with_choice(self, by_name: Option<Arc<dyn ByName>>) -> Self {
+        Self { by_name, ..self }
+    }
+
+    /// Without a choice.
+    fn chosen(&self) -> Chosen {
+        Chosen { tls: self.tls.clone(), tickets: self.tickets.clone() }
     }
 }
 
@@ -106,16 +118,16 @@ impl quinn_proto::crypto::ServerConfig for Server {
             // req: 9000-9-move-though-disabled
             parameters::disable_active_migration(&mut params);
         }
-        let desk = self.tickets.clone().map(Desk::new);
-        let tls = match &desk {
-            None => self.tls.clone(),
-            Some(desk) => Arc::new(desk.config(&self.tls)),
-        };
-        let tls = quic::ServerConnection::new(tls, version, params)
-            .expect("a trial with the same configuration succeeded when it was made");
+        let initial = self.initial.clone();
         let observer = self.observe.as_ref().and_then(|observe| observe.session());
+        if self.by_name.is_some() {
+            let deferred = Deferred::new(self, version, params);
+            return Box::new(TlsSession::deferred(deferred, version, initial, observer));
+        }
+        let (tls, desk) = deferred::open(self.chosen(), version, params)
+            .expect("a trial with the same configuration succeeded when it was made");
         let tls = quic::Connection::Server(tls);
-        let session = TlsSession::new(tls, version, self.initial.clone(), observer);
+        let session = TlsSession::new(tls, version, initial, observer);
         Box::new(session.with_tickets(desk))
     }
 }

@@ -14,6 +14,7 @@
 
 pub mod congestion;
 
+mod choice;
 mod cid;
 mod config;
 mod connection;
@@ -35,6 +36,7 @@ mod timer;
 mod token;
 mod wire;
 
+pub use choice::{ByName, Chosen};
 pub use config::{ClientConfig, Config, ConfigError, Retry, ServerConfig};
 pub use connection::{Connection, ConnectionKey, Stats};
 pub use counters::Counters;

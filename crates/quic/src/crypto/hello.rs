@@ -45,6 +45,11 @@ impl Watch {
     }
 }
 
+/// Whether there is a handshake message to its end.
+pub(super) fn is_whole(bytes: &[u8]) -> bool {
+    Cursor(bytes).message().is_some()
+}
+
 /// What is left to read; every step is `None` where the bytes end too early.
 #[derive(Clone, Copy)]
 struct Cursor<'a>(&'a [u8]);

@@ -13,8 +13,16 @@ use rustls::{
 };
 
 use super::{
-    Level, PacketObserver, hello, initial::Initial, keys, keys::Observer, parameters,
-    path::PathWatch, retry, ticket::Desk,
+    Level, PacketObserver,
+    deferred::{Deferred, Opened},
+    hello,
+    initial::Initial,
+    keys,
+    keys::Observer,
+    parameters,
+    path::PathWatch,
+    retry,
+    ticket::Desk,
 };
 use crate::early::{Outcome, Verdict};
 
@@ -60,6 +68,8 @@ pub(super) struct TlsSession {
 
 /// rustls's state, as long as it is of use: some kilobytes.
 enum Tls {
+    /// A server's that waits for the name that its client asks for.
+    Deferred(Box<Deferred>),
     Live(Box<Connection>),
     /// A server's, when it has said all: a client has nothing to say after the handshake (RFC 9001 §6).
     Over(Settled),
@@ -78,20 +88,38 @@ impl TlsSession {
         initial: Arc<Initial>,
         observer: Option<Box<dyn PacketObserver>>,
     ) -> Self {
-        let observer = observer.map(Arc::from);
-        let hello = matches!(tls, Connection::Server(_)).then(hello::Watch::default);
-        let path = hello.is_some().then(Arc::default);
+        let is_server = matches!(tls, Connection::Server(_));
+        Self::begin(Tls::Live(Box::new(tls)), is_server, version, initial, observer)
+    }
+
+    /// A server's, whose TLS is chosen when it knows whom the client asks for.
+    pub(super) fn deferred(
+        deferred: Deferred,
+        version: Version,
+        initial: Arc<Initial>,
+        observer: Option<Box<dyn PacketObserver>>,
+    ) -> Self {
+        Self::begin(Tls::Deferred(Box::new(deferred)), true, version, initial, observer)
+    }
+
+    fn begin(
+        tls: Tls,
+        is_server: bool,
+        version: Version,
+        initial: Arc<Initial>,
+        observer: Option<Box<dyn PacketObserver>>,
+    ) -> Self {
         Self {
-            tls: Tls::Live(Box::new(tls)),
+            tls,
             version,
             initial,
             next: None,
             is_next_taken: false,
             announced: false,
             failure: None,
-            hello,
-            observer,
-            path,
+            hello: is_server.then(hello::Watch::default),
+            observer: observer.map(Arc::from),
+            path: is_server.then(Arc::default),
             desk: None,
             early: Outcome::NotOffered,
         }
@@ -133,8 +161,25 @@ impl TlsSession {
     fn live(&self) -> Option<&Connection> {
         match &self.tls {
             Tls::Live(tls) => Some(tls),
-            Tls::Over(_) => None,
+            Tls::Deferred(_) | Tls::Over(_) => None,
         }
+    }
+
+    /// Goes on with a deferred handshake, when the whole ClientHello is there: with what it has to read.
+    ///
+    /// # Errors
+    /// When TLS cannot do with what was chosen for the name.
+    fn resume(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, TransportError> {
+        let Tls::Deferred(deferred) = &mut self.tls else { return Ok(None) };
+        let Some(opened) = deferred.read(bytes) else { return Ok(None) };
+        let Opened { tls, desk, message } = opened.map_err(|error| TransportError {
+            code: TransportErrorCode::INTERNAL_ERROR,
+            frame: None,
+            reason: error.to_string(),
+        })?;
+        self.tls = Tls::Live(Box::new(Connection::Server(tls)));
+        self.desk = desk;
+        Ok(Some(message))
     }
 }
 
@@ -193,6 +238,8 @@ impl Session for TlsSession {
             }
             Tls::Live(tls) => self.data(tls),
             Tls::Over(settled) => settled.data.clone(),
+            // Nothing can fail before there is a name.
+            Tls::Deferred(_) => return None,
         };
         if self.failure.is_some() {
             Arc::make_mut(&mut data).failure.clone_from(&self.failure);
@@ -204,6 +251,7 @@ impl Session for TlsSession {
         let certificates = match &self.tls {
             Tls::Live(tls) => certificates(tls),
             Tls::Over(settled) => settled.certificates.clone(),
+            Tls::Deferred(_) => return None,
         };
         if certificates.is_empty() { None } else { Some(Box::new(certificates)) }
     }
@@ -226,13 +274,23 @@ impl Session for TlsSession {
     }
 
     fn is_handshaking(&self) -> bool {
-        self.live().is_some_and(|tls| tls.is_handshaking())
+        match &self.tls {
+            Tls::Deferred(_) => true,
+            Tls::Live(tls) => tls.is_handshaking(),
+            Tls::Over(_) => false,
+        }
     }
 
     fn read_handshake(&mut self, buf: &[u8]) -> Result<bool, TransportError> {
-        let Tls::Live(tls) = &mut self.tls else { return Err(unexpected_message()) };
         // Our look at it comes first: TLS asks for the ticket's session while it reads.
         let hello = self.hello.as_mut().map_or(Ok(()), |hello| hello.read(buf));
+        let deferred = self.resume(buf)?;
+        let buf = deferred.as_deref().unwrap_or(buf);
+        let tls = match &mut self.tls {
+            Tls::Live(tls) => tls,
+            Tls::Deferred(_) => return Ok(false),
+            Tls::Over(_) => return Err(unexpected_message()),
+        };
         if let (Some(desk), Some(watch)) = (&self.desk, &self.hello)
             && watch.is_early()
         {

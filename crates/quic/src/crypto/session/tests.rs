@@ -1,11 +1,21 @@
 use quinn_proto::crypto::{ClientConfig as _, ServerConfig as _};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use std::sync::Mutex;
+
 use super::*;
-use crate::crypto::{Client, Server, VERSION_1};
+use crate::{
+    ByName, Chosen,
+    crypto::{Client, Server, VERSION_1},
+};
 
 /// Both sides of a handshake that has not begun.
 fn sessions() -> [Box<dyn Session>; 2] {
+    sessions_with(|server| Server::new(server, None, true).unwrap())
+}
+
+/// With a server of this TLS.
+fn sessions_with(serve: impl FnOnce(Arc<rustls::ServerConfig>) -> Server) -> [Box<dyn Session>; 2] {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
     let certificate = CertificateDer::from(params.self_signed(&key).unwrap());
@@ -26,12 +36,37 @@ fn sessions() -> [Box<dyn Session>; 2] {
         .with_root_certificates(roots)
         .with_no_client_auth();
     client.alpn_protocols = vec![b"echo".to_vec()];
-    let (server, client) =
-        (Server::new(Arc::new(server), None, true), Client::new(Arc::new(client), None));
+    let (server, client) = (serve(Arc::new(server)), Client::new(Arc::new(client), None));
     // An empty initial_source_connection_id, and the defaults for the rest.
     let params = TransportParameters::read(Side::Server, &mut &[0x0F, 0x00][..]).unwrap();
     let client = Arc::new(client.unwrap()).start_session(VERSION_1, "localhost", &params).unwrap();
-    [client, Arc::new(server.unwrap()).start_session(VERSION_1, &params)]
+    [client, Arc::new(server).start_session(VERSION_1, &params)]
+}
+
+/// Has TLS for one name, and notes which were asked for.
+#[derive(Debug)]
+struct Names {
+    tls: Arc<rustls::ServerConfig>,
+    asked: Mutex<Vec<Option<String>>>,
+}
+
+impl ByName for Names {
+    fn choose(&self, name: Option<&str>) -> Chosen {
+        self.asked.lock().unwrap().push(name.map(str::to_owned));
+        Chosen { tls: self.tls.clone(), tickets: None }
+    }
+}
+
+/// A client, and a server that has no TLS but for names; and what it was asked for.
+fn sessions_by_name() -> ([Box<dyn Session>; 2], Arc<Names>) {
+    let mut names = None;
+    let sessions = sessions_with(|tls| {
+        let mut useless = rustls::ServerConfig::clone(&tls);
+        useless.cert_resolver = Arc::new(rustls::server::ResolvesServerCertUsingSni::new());
+        let kept = names.insert(Arc::new(Names { tls, asked: Mutex::default() })).clone();
+        Server::new(Arc::new(useless), None, true).unwrap().with_choice(Some(kept))
+    });
+    (sessions, names.unwrap())
 }
 
 /// Carries what one side has to say to the other; whether there was anything.
@@ -72,6 +107,51 @@ fn a_server_keeps_the_facts_of_a_handshake_and_takes_no_message_after_it() {
     let key_update = [24, 0, 0, 1, 0];
     let error = server.read_handshake(&key_update).unwrap_err();
     assert_eq!(error.code, TransportErrorCode::crypto(10), "unexpected_message");
+}
+
+#[test]
+fn a_server_goes_on_with_the_tls_of_the_name_however_the_hello_is_split() {
+    for size in [1, 7, 100, 10_000] {
+        let ([mut client, mut server], names) = sessions_by_name();
+        let mut hello = Vec::new();
+        assert!(client.write_handshake(&mut hello).is_none());
+        for part in hello.chunks(size) {
+            assert!(names.asked.lock().unwrap().is_empty(), "not before it is whole");
+            assert!(server.is_handshaking() && server.handshake_data().is_none());
+            assert!(server.write_handshake(&mut Vec::new()).is_none());
+            server.read_handshake(part).unwrap();
+        }
+        assert_eq!(*names.asked.lock().unwrap(), [Some("localhost".to_owned())]);
+        while carry(&mut *server, &mut *client) | carry(&mut *client, &mut *server) {}
+        assert!(!client.is_handshaking() && !server.is_handshaking());
+        assert_eq!(facts(&*server).server_name.as_deref(), Some("localhost"));
+    }
+}
+
+// req: 9001-4.8-alert-is-the-code
+#[test]
+fn what_is_no_hello_gets_the_alert_that_it_gets_without_a_choice() {
+    let whole = |kind: u8, body: &[u8]| [&[kind, 0, 0, body.len() as u8], body].concat();
+    for message in [whole(1, &[]), whole(1, &[3; 40]), whole(2, &[0; 50]), whole(20, &[0; 32])] {
+        let [_, mut plain] = sessions();
+        let ([_, mut server], _) = sessions_by_name();
+        let expected = plain.read_handshake(&message).unwrap_err();
+        assert_eq!(server.read_handshake(&message).unwrap_err().code, expected.code);
+        assert_ne!(expected.code, TransportErrorCode::INTERNAL_ERROR);
+    }
+}
+
+#[test]
+fn a_hello_without_an_end_is_kept_up_to_a_bound() {
+    let ([_, mut server], names) = sessions_by_name();
+    let mut sent = 0;
+    let begin = [1, 0xFF, 0xFF, 0xFF];
+    assert!(server.read_handshake(&begin).is_ok());
+    while server.read_handshake(&[0; 1000]).is_ok() {
+        sent += 1000;
+        assert!(sent <= 1 << 17, "kept {sent} bytes");
+    }
+    assert_eq!(names.asked.lock().unwrap().len(), 1);
 }
 
 #[test]
