@@ -18,8 +18,9 @@ use http::HeaderMap;
 use nix::{getsockopt_impl, sockopt_impl, sys::socket::getsockopt};
 use tokio::net::TcpStream;
 
-pub use self::early::TooManyHeld;
+pub use self::{client::ClientIdentity, early::TooManyHeld};
 
+mod client;
 pub(crate) mod early;
 
 /// The HTTP version that carried a request.
@@ -150,6 +151,8 @@ pub struct TlsFacts {
     pub server_name: Option<String>,
     /// The client's certificates in DER, leaf first; empty without client authentication.
     pub client_certificates: Vec<Vec<u8>>,
+    /// The client, by its certificate; servers only.
+    pub client: Option<Arc<ClientIdentity>>,
 }
 
 /// Fires when nobody waits for the answer any more: the client reset or left, or the server ends.

@@ -18,13 +18,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sterna_quic::ServerConfig;
+use sterna_quic::{ByName, Chosen, ServerConfig};
 use tokio::sync::watch;
 
 use crate::{
     Control, ServerTls, Tickets, TlsError,
     era::Retirement,
     server::{Config, NEVER},
+    tls::{ClientAuth, PerPolicy, TcpTls},
 };
 
 /// What workers serve with, all of it from one moment on.
@@ -39,7 +40,7 @@ pub(crate) struct Generation {
     /// Of the connections from before this era.
     pub(crate) retirement: Option<Retirement>,
     /// For connections over TCP that are accepted from now on.
-    pub(crate) tcp: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) tcp: Option<Arc<TcpTls>>,
     /// For connections over QUIC that begin from now on, but for what one listen address has of its own.
     pub(crate) quic: Option<ServerConfig>,
     /// Hears from each worker that goes by it.
@@ -54,21 +55,22 @@ impl Generation {
     ) -> Result<Self, TlsError> {
         let config = Arc::new(config.bounded());
         let tcp = match &tls {
-            Some(tls) => {
-                let mut tcp = tls.tcp_config()?;
-                tcp.ticketer = tickets.bound("tcp", &tls.ticket_binding());
-                Some(Arc::new(tcp))
-            }
+            Some(tls) => Some(Arc::new(TcpTls::new(tls, |tcp, clients| {
+                tcp.ticketer = tickets.bound("tcp", binding(clients));
+            })?)),
             None => None,
         };
         let quic = match &tls {
             Some(tls) if config.http3 => {
-                let mut quic = tls.quic_config()?;
-                // req: 8470-3-server-decides
-                quic.max_early_data_size = if config.early_data { u32::MAX } else { 0 };
-                let binding = [&tls.ticket_binding()[..], &remembered(&config)].concat();
-                let bound = tickets.bound("quic", &binding);
-                Some(with_tickets(quic_config(Arc::new(quic), &config), Some(bound)))
+                let per_policy = tls.for_each_policy(|clients| {
+                    let mut quic = tls.quic_config(clients)?;
+                    // req: 8470-3-server-decides
+                    quic.max_early_data_size = if config.early_data { u32::MAX } else { 0 };
+                    let binding = [binding(clients), &remembered(&config)].concat();
+                    let tickets = Some(tickets.bound("quic", &binding) as _);
+                    Ok(Chosen { tls: Arc::new(quic), tickets })
+                })?;
+                Some(quic_config(Arc::new(per_policy), &config))
             }
             _ => None,
         };
@@ -116,10 +118,7 @@ impl Generation {
             && remembered(&self.config) == remembered(&config)
         {
             let config = Arc::new(config.bounded());
-            let quic = self.quic.as_ref().map(|before| {
-                let next = quic_config(before.tls.clone(), &config);
-                with_tickets(next, before.transport.tickets.clone())
-            });
+            let quic = self.quic.as_ref().map(|before| quic_with(before, &config));
             return Ok(Self { config, quic, applied: None, ..self.clone() });
         }
         let tls = tls.zip(self.tls.as_ref()).map(|(now, before)| now.logging_like(before));
@@ -170,18 +169,33 @@ fn remembered(config: &Config) -> Vec<u8> {
     format!("{:?}", (config.early_data, windows, config.max_header_size, &config.h3)).into_bytes()
 }
 
-fn with_tickets(
-    mut server: ServerConfig,
-    tickets: Option<Arc<dyn sterna_quic::Tickets>>,
-) -> ServerConfig {
-    server.transport.tickets = tickets;
-    server
+/// What tickets are bound to, beside their transport: whom the server lets in.
+fn binding(clients: Option<&ClientAuth>) -> &[u8] {
+    clients.map_or(&[], ClientAuth::binding)
 }
 
-fn quic_config(tls: Arc<rustls::ServerConfig>, config: &Config) -> ServerConfig {
+fn quic_config(per_policy: Arc<PerPolicy<Chosen>>, config: &Config) -> ServerConfig {
+    let Chosen { tls, tickets } = per_policy.otherwise().clone();
     let mut transport = config.quic.clone();
     transport.handshake_timeout = config.handshake_timeout;
+    transport.tickets = tickets;
+    transport.by_name = per_policy.has_several().then_some(per_policy as _);
     ServerConfig { tls, transport }
+}
+
+/// With the TLS of another one.
+fn quic_with(before: &ServerConfig, config: &Config) -> ServerConfig {
+    let mut transport = config.quic.clone();
+    transport.handshake_timeout = config.handshake_timeout;
+    transport.tickets.clone_from(&before.transport.tickets);
+    transport.by_name.clone_from(&before.transport.by_name);
+    ServerConfig { tls: before.tls.clone(), transport }
+}
+
+impl ByName for PerPolicy<Chosen> {
+    fn choose(&self, name: Option<&str>) -> Chosen {
+        self.of(name).clone()
+    }
 }
 
 /// Where the generations of a server come from.

@@ -51,7 +51,7 @@ mod worker;
 pub use address::{Network, NotANetwork};
 pub use body::Body;
 pub use client::Client;
-pub use context::{Cancellation, Protocol, RequestContext, TlsFacts, TooManyHeld};
+pub use context::{Cancellation, ClientIdentity, Protocol, RequestContext, TlsFacts, TooManyHeld};
 pub use counters::Counters;
 pub use generation::ReconfigureError;
 pub use handshakes::{BOUNDS as HANDSHAKE_BOUNDS, HandshakeFailure, HandshakeFigures};

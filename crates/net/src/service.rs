@@ -334,7 +334,7 @@ impl CommonFields {
     }
 }
 
-/// The host of a request, in lower case and without a port.
+/// The host of a request, in lower case, without a port and without the dot that a full name may end with.
 fn host(request: &Request<Body>) -> Option<Cow<'_, str>> {
     let of_field = || {
         let field = request.headers().get(header::HOST)?.to_str().ok()?;
@@ -344,6 +344,7 @@ fn host(request: &Request<Body>) -> Option<Cow<'_, str>> {
         })
     };
     let host = request.uri().host().or_else(of_field)?;
+    let host = host.strip_suffix('.').unwrap_or(host);
     match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         true => Some(host.to_ascii_lowercase().into()),
         false => Some(host.into()),

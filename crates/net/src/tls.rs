@@ -14,20 +14,27 @@ use std::{
 
 use rustls::{
     crypto::{CryptoProvider, SecureRandom, aws_lc_rs},
-    server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
 
-use self::challenge::WithChallenges;
-use self::secrets::SecretsFile;
+use self::{
+    certificates::{Certificates, Shown, is_same},
+    challenge::WithChallenges,
+    secrets::SecretsFile,
+};
 
+mod certificates;
 pub(crate) mod challenge;
+mod client_auth;
+mod policies;
 mod secrets;
 mod settings;
 mod staple;
 
 pub use self::challenge::{AnsweredHost, Challenges};
+pub use self::client_auth::ClientAuth;
+pub(crate) use self::policies::{PerPolicy, TcpTls};
 pub use self::settings::{CipherSuite, KeyExchange, Settings, Version};
 pub use self::staple::StapleError;
 
@@ -35,6 +42,8 @@ pub use self::staple::StapleError;
 #[derive(Clone, Debug)]
 pub struct ServerTls {
     certificates: Arc<Certificates>,
+    /// Whom it lets in, where a name says nothing else.
+    clients: Option<ClientAuth>,
     provider: Arc<CryptoProvider>,
     settings: Settings,
     /// What authorities are answered over TCP.
@@ -94,6 +103,14 @@ pub enum TlsError {
         /// Why not.
         source: StapleError,
     },
+    /// An authority for clients is none.
+    #[error("{} holds a certificate that cannot stand for an authority", path.display())]
+    UnusableAuthority {
+        /// File.
+        path: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
     /// Nothing to judge a server's certificate by.
     #[error(
         "no trusted certificates were found: install the system's (`ca-certificates`), or name some"
@@ -112,6 +129,7 @@ impl TlsError {
             | Self::Pem { path, .. }
             | Self::NoCertificate { path }
             | Self::NoKey { path }
+            | Self::UnusableAuthority { path, .. }
             | Self::Staple { path, .. } => Some(path),
             Self::UnusableKey(_)
             | Self::UnusableCertificate(_)
@@ -131,15 +149,7 @@ impl ServerTls {
         certificate: impl AsRef<Path>,
         key: impl AsRef<Path>,
     ) -> Result<Self, TlsError> {
-        let (certificate, key) = (certificate.as_ref(), key.as_ref());
-        let pem = read(certificate)?;
-        let chain = CertificateDer::pem_slice_iter(&pem)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|source| TlsError::Pem { path: certificate.into(), source })?;
-        if chain.is_empty() {
-            return Err(TlsError::NoCertificate { path: certificate.into() });
-        }
-        Self::from_der(chain, private_key(key)?)
+        Self::from_der(chain(certificate.as_ref())?, private_key(key.as_ref())?)
     }
 
     /// Takes a chain (leaf first) and its key as they are in memory.
@@ -166,6 +176,7 @@ impl ServerTls {
         let (names, otherwise) = (HashMap::new(), Arc::new(certified));
         Ok(Self {
             certificates: Arc::new(Certificates { names, otherwise }),
+            clients: None,
             provider,
             settings: Settings::default(),
             challenges: None,
@@ -192,11 +203,20 @@ impl ServerTls {
         Ok(self)
     }
 
+    /// Lets in clients by their certificates, on every version of HTTP alike. A request for a host with another policy than the
+    /// connection's is answered 421 (RFC 9110 §15.5.20). Default: nobody is asked for a certificate.
+    #[must_use]
+    pub fn with_client_auth(mut self, clients: ClientAuth) -> Self {
+        self.clients = Some(clients);
+        self
+    }
+
     /// Shows other certificates to clients that ask for one of these names by SNI: `example.com`, or `*.example.com` for
-    /// one label. Who asks for another name, or for none, sees this one.
+    /// one label, and lets in whom those let in. Who asks for another name, or for none, sees this one.
     #[must_use]
     pub fn with_names(mut self, names: impl IntoIterator<Item = (String, Self)>) -> Self {
-        let shown = |tls: Self| tls.certificates.otherwise.clone();
+        let shown =
+            |tls: Self| Shown { key: tls.certificates.otherwise.clone(), clients: tls.clients };
         let names = names.into_iter().map(|(name, tls)| (name, shown(tls))).collect();
         let otherwise = self.certificates.otherwise.clone();
         self.certificates = Arc::new(Certificates { names, otherwise });
@@ -227,17 +247,25 @@ impl ServerTls {
         self
     }
 
-    /// Whether a client that sees the certificate for the one name sees the same for the other: without a name, that of
-    /// clients who ask for none.
+    /// Whether a client that sees the certificate for the one name sees the same for the other, and is let in by the same:
+    /// without a name, that of clients who ask for none.
     pub(crate) fn shows_the_same(&self, one: Option<&str>, other: Option<&str>) -> bool {
-        let (one, other) = (self.certificates.of(one), self.certificates.of(other));
-        Arc::ptr_eq(one, other) || one.cert == other.cert
+        let ((one, its_clients), (other, other_clients)) = (self.of(one), self.of(other));
+        is_same(one, other) && its_clients == other_clients
     }
 
-    /// Whether there is more than one certificate.
+    /// Whether clients are not all shown the same, or not let in by the same.
     pub(crate) fn has_several(&self) -> bool {
         let Certificates { names, otherwise } = &*self.certificates;
-        !names.values().all(|one| one.cert == otherwise.cert)
+        !names.values().all(|one| is_same(&one.key, otherwise) && one.clients == self.clients)
+    }
+
+    /// What clients are shown who ask for this name, in lower case, or for none; and whom it lets in.
+    fn of(&self, name: Option<&str>) -> (&Arc<CertifiedKey>, Option<&ClientAuth>) {
+        match name.and_then(|name| self.certificates.named(name)) {
+            Some(Shown { key, clients }) => (key, clients.as_ref()),
+            None => (&self.certificates.otherwise, self.clients.as_ref()),
+        }
     }
 
     /// Whether it agrees to the same.
@@ -252,7 +280,8 @@ impl ServerTls {
         let mut names: Vec<_> = names.iter().collect();
         names.sort_by_key(|(name, _)| *name);
         let all = std::iter::once((None, otherwise));
-        for (name, key) in all.chain(names.into_iter().map(|(name, key)| (Some(name), key))) {
+        let named = names.into_iter().map(|(name, shown)| (Some(name), &shown.key));
+        for (name, key) in all.chain(named) {
             let Some(leaf) = key.cert.first() else { continue };
             match leaves.iter_mut().find(|(_, known)| known == leaf) {
                 Some((names, _)) => names.extend(name.cloned()),
@@ -262,15 +291,23 @@ impl ServerTls {
         leaves
     }
 
-    /// Whether clients are shown the same certificates, whatever is stapled to them.
+    /// Whether clients are shown the same certificates, whatever is stapled to them, and let in by the same.
     pub(crate) fn has_certificates_of(&self, other: &Self) -> bool {
-        self.certificates.are_like(&other.certificates, |a, b| a.cert == b.cert)
+        self.is_like(other, |one, other| one.cert == other.cert)
     }
 
-    /// Whether clients are shown the same certificates and staples. The keys are the same then: each belongs to its certificate.
+    /// Whether clients are shown the same certificates and staples, and let in by the same. The keys are the same then: each
+    /// belongs to its certificate.
     pub fn is_same_as(&self, other: &Self) -> bool {
-        let is_same = |a: &CertifiedKey, b: &CertifiedKey| a.cert == b.cert && a.ocsp == b.ocsp;
-        self.certificates.are_like(&other.certificates, is_same)
+        self.is_like(other, |one, other| one.cert == other.cert && one.ocsp == other.ocsp)
+    }
+
+    fn is_like(
+        &self,
+        other: &Self,
+        is_same: impl Fn(&CertifiedKey, &CertifiedKey) -> bool,
+    ) -> bool {
+        self.certificates.are_like(&other.certificates, is_same) && self.clients == other.clients
     }
 
     /// Writes the secrets of every connection to the file that `SSLKEYLOGFILE` names. Default: off.
@@ -295,15 +332,13 @@ impl ServerTls {
         self
     }
 
-    /// What a ticket of these certificates is bound to, beside its transport: whom they let in. Nobody is asked for a
-    /// certificate yet.
-    pub(crate) fn ticket_binding(&self) -> Vec<u8> {
-        Vec::new()
-    }
-
     /// For TCP: TLS 1.3 and 1.2, ALPN `h2` and `http/1.1`.
-    pub(crate) fn tcp_config(&self) -> Result<rustls::ServerConfig, TlsError> {
-        let mut config = self.config(&self.settings.versions(), &[b"h2", b"http/1.1"])?;
+    pub(crate) fn tcp_config(
+        &self,
+        clients: Option<&ClientAuth>,
+    ) -> Result<rustls::ServerConfig, TlsError> {
+        let versions = self.settings.versions();
+        let mut config = self.config(clients, &versions, &[b"h2", b"http/1.1"])?;
         config.max_fragment_size = Some(TCP_RECORD);
         if let Some(challenges) = self.challenges.clone() {
             // Last: who can speak HTTP is served by it.
@@ -315,9 +350,12 @@ impl ServerTls {
     }
 
     /// For QUIC: TLS 1.3 only (RFC 9001 §4.2), ALPN `h3`; early data is switched on by whoever has tickets for it.
-    pub(crate) fn quic_config(&self) -> Result<rustls::ServerConfig, TlsError> {
+    pub(crate) fn quic_config(
+        &self,
+        clients: Option<&ClientAuth>,
+    ) -> Result<rustls::ServerConfig, TlsError> {
         // req: 9114-3.2-alpn
-        let mut config = self.config(&[&rustls::version::TLS13], &[b"h3"])?;
+        let mut config = self.config(clients, &[&rustls::version::TLS13], &[b"h3"])?;
         // A client keeps one connection, so that it can use one.
         config.send_tls13_tickets = 1;
         Ok(config)
@@ -325,14 +363,18 @@ impl ServerTls {
 
     fn config(
         &self,
+        clients: Option<&ClientAuth>,
         versions: &[&'static rustls::SupportedProtocolVersion],
         alpn: &[&[u8]],
     ) -> Result<rustls::ServerConfig, TlsError> {
-        let mut config = rustls::ServerConfig::builder_with_provider(self.provider.clone())
+        let builder = rustls::ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(versions)
-            .map_err(TlsError::Configuration)?
-            .with_no_client_auth()
-            .with_cert_resolver(self.certificates.clone());
+            .map_err(TlsError::Configuration)?;
+        let builder = match clients {
+            Some(clients) => builder.with_client_cert_verifier(clients.verifier()),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(self.certificates.clone());
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         config.max_early_data_size = 0;
         // Our order of cipher suites counts, see `provider`: most clients put AES-256-GCM first without need.
@@ -344,50 +386,16 @@ impl ServerTls {
     }
 }
 
-/// Chooses a certificate by the name that the client asks for.
-#[derive(Debug)]
-struct Certificates {
-    names: HashMap<String, Arc<CertifiedKey>>,
-    otherwise: Arc<CertifiedKey>,
-}
-
-impl ResolvesServerCert for Certificates {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // rustls has made the name lower case.
-        let shown = self.of(hello.server_name()).clone();
-        match &shown.ocsp {
-            Some(staple) if staple::is_over(staple, SystemTime::now()) => {
-                Some(Arc::new(CertifiedKey { ocsp: None, ..CertifiedKey::clone(&shown) }))
-            }
-            _ => Some(shown),
-        }
+/// The certificates of a PEM file, of which there is one at least.
+pub(crate) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = read(path)?;
+    let chain = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|source| TlsError::Pem { path: path.into(), source })?;
+    if chain.is_empty() {
+        return Err(TlsError::NoCertificate { path: path.into() });
     }
-}
-
-impl Certificates {
-    /// Whether there are the same names with certificates that are the same by this measure.
-    fn are_like(
-        &self,
-        other: &Self,
-        is_same: impl Fn(&CertifiedKey, &CertifiedKey) -> bool,
-    ) -> bool {
-        is_same(&self.otherwise, &other.otherwise)
-            && self.names.len() == other.names.len()
-            && self
-                .names
-                .iter()
-                .all(|(name, key)| other.names.get(name).is_some_and(|other| is_same(key, other)))
-    }
-
-    /// The one for this name, in lower case, or for none.
-    fn of(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
-        let exact = name.and_then(|name| self.names.get(name));
-        let wildcard = || {
-            let (_, parent) = name?.split_once('.')?;
-            self.names.get(&format!("*.{parent}"))
-        };
-        exact.or_else(wildcard).unwrap_or(&self.otherwise)
-    }
+    Ok(chain)
 }
 
 /// The private key of a PEM file.

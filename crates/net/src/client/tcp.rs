@@ -344,6 +344,7 @@ fn facts(connection: &rustls::ClientConnection) -> TlsFacts {
         alpn: connection.alpn_protocol().map(|alpn| String::from_utf8_lossy(alpn).into_owned()),
         server_name: None,
         client_certificates: Vec::new(),
+        client: None,
     }
 }
 

@@ -38,7 +38,7 @@ use tokio::{
     task::spawn_local,
     time::{sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, server::TlsStream};
 
 use self::{
     activity::{Activity, Due},
@@ -47,7 +47,7 @@ use self::{
     tracked::{Busy, Tracked},
 };
 use crate::{
-    Body, HandshakeFailure, OpenConnection, Protocol, RequestContext, TlsFacts,
+    Body, ClientIdentity, HandshakeFailure, OpenConnection, Protocol, RequestContext, TlsFacts,
     client::Transport,
     content::Content,
     context::{ConnectionContext, Rtt},
@@ -58,7 +58,7 @@ use crate::{
     server::Config,
     service::{Dispatch, HttpService},
     shutdown::Drain,
-    tls::challenge,
+    tls::{TcpTls, challenge},
 };
 
 /// One worker's listener on one address.
@@ -115,7 +115,7 @@ impl<S: HttpService> Listener<S> {
             let connection = Connection {
                 peer,
                 local,
-                tls: generations.borrow().tcp.clone().map(TlsAcceptor::from),
+                tls: generations.borrow().tcp.clone(),
                 dispatch: dispatch.clone(),
                 activity: Rc::new(Activity::new(
                     dispatch.counters.clone(),
@@ -244,7 +244,7 @@ impl Tcp {
 struct Connection<S> {
     peer: SocketAddr,
     local: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<TcpTls>>,
     dispatch: Rc<Dispatch<S>>,
     activity: Rc<Activity>,
     drain: Drain,
@@ -284,7 +284,7 @@ impl<S: HttpService> Connection<S> {
             activity: self.activity.clone(),
             stream: handle.clone(),
         });
-        let Some(acceptor) = self.tls.take() else {
+        let Some(tls) = self.tls.take() else {
             match timeout(config.header_timeout, is_http2(&mut io)).await {
                 Ok(Ok(true)) => {
                     registered.set_protocol(Protocol::Http2);
@@ -301,7 +301,7 @@ impl<S: HttpService> Connection<S> {
         };
         let mut drain = self.drain.clone();
         let (began, handshakes) = (Instant::now(), &self.dispatch.counters.handshakes);
-        let handshake = timeout(config.handshake_timeout, acceptor.accept(io));
+        let handshake = timeout(config.handshake_timeout, accept_tls(&tls, io));
         let stream = tokio::select! {
             stream = handshake => stream,
             () = drain.expired_after_start() => return,
@@ -552,19 +552,31 @@ async fn is_http2(io: &mut Io) -> std::io::Result<bool> {
     Ok(matches)
 }
 
+/// TLS, which the name that the client asks for chooses where that decides whom it lets in.
+async fn accept_tls(tls: &TcpTls, io: Io) -> std::io::Result<TlsStream<Io>> {
+    if let Some(only) = tls.only() {
+        return TlsAcceptor::from(only.clone()).accept(io).await;
+    }
+    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), io).await?;
+    let chosen = tls.of(&start.client_hello()).clone();
+    start.into_stream(chosen).await
+}
+
 fn facts(connection: &rustls::ServerConnection) -> TlsFacts {
+    let client_certificates: Vec<Vec<u8>> = connection
+        .peer_certificates()
+        .unwrap_or_default()
+        .iter()
+        .map(|certificate| certificate.to_vec())
+        .collect();
     TlsFacts {
         version: connection.protocol_version().map(version_name),
         cipher_suite: connection.negotiated_cipher_suite().and_then(|s| s.suite().as_str()),
         key_exchange: connection.negotiated_key_exchange_group().and_then(|g| g.name().as_str()),
         alpn: connection.alpn_protocol().map(|alpn| String::from_utf8_lossy(alpn).into_owned()),
         server_name: connection.server_name().map(str::to_owned),
-        client_certificates: connection
-            .peer_certificates()
-            .unwrap_or_default()
-            .iter()
-            .map(|certificate| certificate.to_vec())
-            .collect(),
+        client: ClientIdentity::of(&client_certificates),
+        client_certificates,
     }
 }
 

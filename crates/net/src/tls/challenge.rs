@@ -74,12 +74,18 @@ pub(super) struct WithChallenges {
 
 impl ResolvesServerCert for WithChallenges {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        if hello.alpn().is_some_and(|mut offered| offered.all(|protocol| protocol == PROTOCOL)) {
+        if is_asked_for(&hello) {
             // req: 8737-3-challenge-certificate-alone
             return self.challenges.find(hello.server_name()?);
         }
         self.certificates.resolve(hello)
     }
+}
+
+/// Whether a client is an authority, by what it says.
+pub(super) fn is_asked_for(hello: &ClientHello<'_>) -> bool {
+    let Some(mut offered) = hello.alpn() else { return false };
+    offered.next() == Some(PROTOCOL) && offered.all(|protocol| protocol == PROTOCOL)
 }
 
 /// What an authority asks for by ALPN.

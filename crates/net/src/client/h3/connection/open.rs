@@ -165,5 +165,6 @@ fn facts(quic: &sterna_quic::Connection) -> TlsFacts {
         alpn: quic.alpn().map(|alpn| String::from_utf8_lossy(alpn).into_owned()),
         server_name: None,
         client_certificates: Vec::new(),
+        client: None,
     }
 }

@@ -15,7 +15,7 @@ use sterna_quic::{Dir, Event, ReadEnd};
 
 use super::{super::stream::Receiving, Connection, Phase};
 use crate::{
-    Protocol, TlsFacts,
+    ClientIdentity, Protocol, TlsFacts,
     client::Transport,
     context::{ConnectionContext, Rtt, early, lock},
     h3::{READ_CHUNK, h3_id, outgoing::Outgoing},
@@ -285,17 +285,19 @@ impl<S: HttpService> Connection<S> {
 }
 
 fn facts(quic: &sterna_quic::Connection) -> TlsFacts {
+    let client_certificates: Vec<Vec<u8>> = quic
+        .peer_certificates()
+        .unwrap_or_default()
+        .iter()
+        .map(|certificate| certificate.to_vec())
+        .collect();
     TlsFacts {
         version: Some("TLSv1.3"),
         cipher_suite: quic.cipher_suite().and_then(|suite| suite.as_str()),
         key_exchange: quic.key_exchange().and_then(|group| group.as_str()),
         alpn: quic.alpn().map(|alpn| String::from_utf8_lossy(alpn).into_owned()),
         server_name: quic.server_name().map(str::to_owned),
-        client_certificates: quic
-            .peer_certificates()
-            .unwrap_or_default()
-            .iter()
-            .map(|certificate| certificate.to_vec())
-            .collect(),
+        client: ClientIdentity::of(&client_certificates),
+        client_certificates,
     }
 }
