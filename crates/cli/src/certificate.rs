@@ -56,7 +56,7 @@ impl Source {
         match host {
             None => Self::LocalCa,
             Some(host) => {
-                Self::Sites(vec![config::Certificate { hosts: vec![host.clone()], tls: None }])
+                Self::Sites(vec![config::Certificate { hosts: vec![host.clone()], tls: None, clients: None }])
             }
         }
     }
@@ -112,7 +112,7 @@ fn of_sites(sites: Vec<config::Certificate>, listen: &[Listen]) -> Result<Certif
     };
     let (mut certificates, mut names) = (Vec::new(), Vec::new());
     let (mut otherwise, mut default) = (None, None);
-    for config::Certificate { hosts, tls } in sites {
+    for config::Certificate { hosts, tls, clients } in sites {
         let tls = match (tls, &local) {
             (Some((path, tls)), _) => {
                 certificates.push(path);
@@ -120,6 +120,10 @@ fn of_sites(sites: Vec<config::Certificate>, listen: &[Listen]) -> Result<Certif
             }
             (None, Some(local)) => local.tls.clone(),
             (None, None) => continue,
+        };
+        let tls = match clients {
+            Some(clients) => tls.with_client_auth(clients),
+            None => tls,
         };
         names.extend(named(&hosts).into_iter().map(|name| (name, tls.clone())));
         if otherwise.is_none() || hosts.contains(&host::Pattern::Any) {
@@ -169,10 +173,12 @@ impl Certificate {
         }
         let of_default = self.default.as_ref().and_then(|name| issued.get(name));
         let of_name = |(name, tls): &(String, ServerTls)| {
-            (name.clone(), issued.get(name).unwrap_or(tls).clone())
+            let tls = tls.clone();
+            (name.clone(), issued.get(name).map_or(tls.clone(), |issued| tls.showing(issued)))
         };
         let names = self.names.iter().map(of_name);
-        let shown = of_default.unwrap_or(&self.tls).clone().with_names(names);
+        let otherwise = self.tls.clone().showing(of_default.unwrap_or(&self.tls));
+        let shown = otherwise.with_names(names);
         self.tls.clone().showing(&shown)
     }
 

@@ -21,6 +21,7 @@ mod build;
 mod canary;
 mod changes;
 mod check;
+mod clients;
 mod expand;
 mod listen;
 mod load;

@@ -65,6 +65,9 @@ pub enum Error {
         /// What it has to say, as `WWW-Authenticate` says it.
         challenge: HeaderValue,
     },
+    /// The connection's client is not one that the site lets in by its certificate: 421, for another connection may be.
+    #[error("this connection was opened without a client certificate that the site asks for")]
+    Misdirected,
     /// It came in early data and has to wait, and too many wait already: 425.
     #[error("the request came before its handshake was complete, and too many wait for theirs")]
     TooEarly,
@@ -115,6 +118,7 @@ impl Error {
             Self::Denied => StatusCode::FORBIDDEN,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::BadCredentials { .. } => StatusCode::BAD_REQUEST,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::TooEarly => StatusCode::TOO_EARLY,
             Self::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::AuthFailed(_) => StatusCode::BAD_GATEWAY,

@@ -6,11 +6,12 @@
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::header::{FORWARDED, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
-use sterna_net::RequestContext;
+use sterna_net::{ClientIdentity, RequestContext};
 
 use crate::Request;
 use crate::client::Field;
@@ -40,6 +41,8 @@ pub(crate) struct Forwarded {
     host: Option<HeaderValue>,
     /// What was taken off the path in front.
     prefix: Option<HeaderValue>,
+    /// The client, where it has shown a certificate.
+    client: Option<Arc<ClientIdentity>>,
 }
 
 impl Forwarded {
@@ -60,6 +63,7 @@ impl Forwarded {
                 .is_rewritten()
                 .then(|| request.headers().get(X_FORWARDED_PREFIX).cloned())
                 .flatten(),
+            client: context.and_then(RequestContext::tls).and_then(|tls| tls.client.clone()),
         }
     }
 
@@ -73,6 +77,9 @@ impl Forwarded {
             && has_real_ip
         {
             set(headers, X_REAL_IP, None, &[client.to_string()]);
+        }
+        if let Some(client) = self.client.as_ref().filter(|_| style != Style::Off) {
+            tell_certificate(client, headers);
         }
         if let Some(prefix) = self.prefix.clone().filter(|_| style != Style::Off) {
             headers.insert(X_FORWARDED_PREFIX, prefix);
@@ -130,10 +137,24 @@ fn remove_claims(headers: &mut HeaderMap, kept: Option<Field>) {
         } else if is_like(start, FAMILY) {
             kept != Some(Field::XForwardedFor) || name.contains('_')
         } else {
-            false
+            CERTIFICATE.iter().any(|known| is_like(name, known.as_str()))
         }
     };
     remove_all(headers, is_claim);
+}
+
+/// Says whose certificate the client has shown.
+fn tell_certificate(client: &ClientIdentity, headers: &mut HeaderMap) {
+    let values =
+        [format!(":{}:", client.encoded()), client.subject().into(), client.names().join(", ")];
+    for (name, value) in CERTIFICATE.into_iter().zip(values) {
+        // All of it is printable.
+        if let Ok(value) = HeaderValue::try_from(value)
+            && !value.is_empty()
+        {
+            headers.insert(name, value);
+        }
+    }
 }
 
 /// Takes out a field under all the names that somebody may take for its own.
@@ -212,6 +233,13 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// RFC 9440, and what is easier to read. The chain is taken out and not told.
+const CERTIFICATE: [HeaderName; 4] = [
+    HeaderName::from_static("client-cert"),
+    HeaderName::from_static("x-client-cert-subject"),
+    HeaderName::from_static("x-client-cert-san"),
+    HeaderName::from_static("client-cert-chain"),
+];
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 #[cfg(test)]
@@ -228,7 +256,7 @@ mod tests {
     fn told(behind: Option<(&str, Field)>) -> Forwarded {
         let behind = behind.map(|(client, field)| (client.parse().expect("an address"), field));
         let (peer, host) = ("10.0.0.1".parse().ok(), HeaderValue::from_str("a.test:8443").ok());
-        Forwarded { peer, behind, proto: "https", host, prefix: None }
+        Forwarded { peer, behind, proto: "https", host, prefix: None, client: None }
     }
 
     fn written(told: &Forwarded, style: Style, lines: &[(&'static str, &str)]) -> Vec<String> {

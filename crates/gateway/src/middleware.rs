@@ -16,6 +16,7 @@ pub mod basic_auth;
 pub mod body_limit;
 pub mod body_rate;
 pub mod canary;
+pub mod client_auth;
 pub mod compress;
 pub mod cors;
 pub mod country;
@@ -86,6 +87,8 @@ impl Step<'_> {
 /// Which middleware, and how.
 #[derive(Clone, Debug)]
 pub enum Config {
+    /// Who may come in by a certificate of TLS.
+    ClientAuth(client_auth::Config),
     /// What is answered before the handshake is complete.
     EarlyData(early_data::Config),
     /// How many requests are in work at once.
@@ -131,6 +134,7 @@ pub enum Config {
 impl Config {
     pub(crate) fn build(&self, build: Build<'_>) -> Box<dyn Middleware> {
         match self {
+            Self::ClientAuth(config) => Box::new(config.build()),
             Self::EarlyData(config) => Box::new(config.build()),
             Self::InFlight(config) => Box::new(config.build(build)),
             Self::RateLimit(config) => Box::new(config.build(build)),

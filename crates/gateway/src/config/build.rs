@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use http::HeaderName;
+use sterna_net::tls::ClientAuth;
 use sterna_net::{Protocol, ServerTls};
 
 use super::Model;
 use super::canary::Canary;
+use super::clients::Clients;
 use super::policies::{Layers, Opening};
 use super::problem::{Mistake, Place, Problems};
 use super::proxy::{Proxy, Pseudonym, Reaching};
@@ -17,7 +19,7 @@ use super::site::{Edit, Files, Redirect, Respond, Root, Route, Site, Version};
 use super::tls::Tls;
 use super::upstream::{Around, Balancing};
 use crate::handler::{self, files, redirect, respond};
-use crate::middleware::{self, early_data, headers};
+use crate::middleware::{self, client_auth, early_data, headers};
 use crate::route::{self, Conditions, Pattern, host};
 
 /// A configuration that can be served.
@@ -44,6 +46,8 @@ pub struct Certificate {
     pub hosts: Vec<host::Pattern>,
     /// Its file and what was read from it, or `None` for the local authority.
     pub tls: Option<(PathBuf, ServerTls)>,
+    /// Whom it lets in by their certificates, if it asks for any.
+    pub clients: Option<ClientAuth>,
 }
 
 impl Built {
@@ -53,7 +57,9 @@ impl Built {
         let tls = tls.chain(self.model.defaults.tls.as_ref());
         let shown = tls.flat_map(|tls| [Some(&tls.cert), Some(&tls.key), tls.ocsp.as_ref()]);
         let shown = shown.flatten().map(|file| file.0.clone());
-        shown.chain(self.opened.iter().cloned()).collect()
+        let clients = self.model.site.iter().map(|site| &site.clients);
+        let clients = clients.chain([&self.model.defaults.clients]).flat_map(Clients::files);
+        shown.chain(clients).chain(self.opened.iter().cloned()).collect()
     }
 }
 
@@ -149,7 +155,16 @@ impl Model {
         });
         let tls = site.tls.as_ref().or(self.defaults.tls.as_ref()).filter(|_| !site.acme);
         let tls = tls.and_then(|tls| tls.build(opening.problems));
-        (routes.collect(), Certificate { hosts: site.host.0.clone(), tls })
+        let mut routes: Vec<route::Config> = routes.collect();
+        let clients = site.clients.build(&self.defaults.clients, opening.problems);
+        if let Some(clients) = &clients {
+            // Before anything that tells what there is.
+            let config = client_auth::Config { clients: clients.clone() };
+            for route in &mut routes {
+                route.middleware.insert(0, middleware::Config::ClientAuth(config.clone()));
+            }
+        }
+        (routes, Certificate { hosts: site.host.0.clone(), tls, clients })
     }
 }
 
@@ -349,7 +364,7 @@ pub(super) fn unusable(error: &dyn std::error::Error) -> Mistake {
     Mistake::Unusable(in_full(error))
 }
 
-fn in_full(error: &dyn std::error::Error) -> String {
+pub(super) fn in_full(error: &dyn std::error::Error) -> String {
     let mut what = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

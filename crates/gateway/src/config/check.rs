@@ -34,6 +34,7 @@ impl Model {
         all.check_access(problems);
         for site in &self.site {
             site.check(is_whole, problems);
+            site.clients.check(&self.defaults.clients, problems);
             site.policies.check(most, problems);
             site.policies.check_paths(&[Pattern::any()], problems);
             let of_site = all.and(&site.policies, String::new());

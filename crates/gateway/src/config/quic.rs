@@ -194,6 +194,7 @@ impl Quic {
             // The server's own.
             tickets: _,
             // For qlog and tests.
+            by_name: _,
             observe: _,
         } = &mut transport;
         *stream_window = self.stream_window.0;

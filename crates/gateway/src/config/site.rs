@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 
 use super::canary::Canary;
+use super::clients::Clients;
 use super::policies::Policies;
 use super::problem::{Mistake, Problems};
 use super::proxy::{Proxy, Reaching};
@@ -24,6 +25,9 @@ section! {
     pub struct Defaults {
         /// The certificate of sites without one.
         pub tls: Option<Tls>,
+        flatten
+        /// Whom sites let in by their certificates.
+        pub clients: Clients,
         flatten
         /// What requests meet before they are answered.
         pub policies: Policies,
@@ -57,6 +61,9 @@ section! {
         pub canary: Option<Canary>,
         /// Routes, in any order: the most specific wins.
         pub route: Vec<Route>,
+        flatten
+        /// Whom it lets in by their certificates.
+        pub clients: Clients,
         flatten
         /// How the backends of `proxy` are reached.
         pub reaching: Reaching,

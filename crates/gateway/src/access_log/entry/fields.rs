@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::header::{HOST, REFERER, USER_AGENT};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderName, HeaderValue};
-use sterna_net::RequestContext;
+use sterna_net::{ClientIdentity, RequestContext};
 
 use super::json::push_string;
 use super::{Format, Line, push_address, push_escaped, push_number_of_millis};
@@ -87,6 +87,8 @@ fields! {
     TraceId = "trace_id",
     /// Whether the request came in early data (0-RTT).
     EarlyData = "early_data",
+    /// The subject of the client's certificate.
+    ClientSubject = "client_subject",
     /// Whether the canary answered.
     Canary = "canary",
     /// The backend that answered, or was asked last.
@@ -264,6 +266,10 @@ impl Line {
             },
             Field::EarlyData => {
                 Shown::Boolean(context.is_some_and(RequestContext::came_in_early_data))
+            }
+            Field::ClientSubject => {
+                let client = context.and_then(|context| context.tls()?.client.as_deref());
+                text(client.map(ClientIdentity::subject))
             }
             Field::Canary => Shown::Boolean(details.is_some_and(|details| details.is_canary)),
             Field::Upstream => match proxied.and_then(|proxied| proxied.backend.as_ref()) {
