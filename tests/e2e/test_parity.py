@@ -21,6 +21,8 @@ assert parity_limits
 ELSEWHERE = {
     "slow_start": "crates/gateway/src/upstream: a share of requests, whatever carried them",
     "tls": "tests/e2e/test_reload.py: the certificate, over TCP and QUIC",
+    "client_ca": "tests/e2e/test_client_auth.py: over each version",
+    "client_auth": "tests/e2e/test_client_auth.py: over each version",
     "early_data": "tests/e2e/test_early_data.py: HTTP/3 alone, TLS over TCP takes none",
     "upstream_pool": "tests/e2e/test_upstream_pool.py: connections of a worker, whatever carried the requests",
     "host": "tests/e2e/test_path_bypass.py: the site by its host, over each version",
