@@ -55,9 +55,11 @@ impl Source {
     pub(crate) fn of_host(host: Option<&host::Pattern>) -> Self {
         match host {
             None => Self::LocalCa,
-            Some(host) => {
-                Self::Sites(vec![config::Certificate { hosts: vec![host.clone()], tls: None, clients: None }])
-            }
+            Some(host) => Self::Sites(vec![config::Certificate {
+                hosts: vec![host.clone()],
+                tls: None,
+                clients: None,
+            }]),
         }
     }
 
