@@ -21,7 +21,7 @@ mod schedule;
 mod store;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
@@ -72,6 +72,11 @@ impl Settings {
             proof,
             hosts,
         }))
+    }
+
+    /// Where everything is kept.
+    pub(crate) fn storage(&self) -> &Path {
+        &self.storage
     }
 
     fn store(&self) -> Store {

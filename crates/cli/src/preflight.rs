@@ -16,6 +16,8 @@ use sterna_gateway::route::host;
 use sterna_net::{Server, ServerTls};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+mod acme;
+
 /// Something that the operator should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
@@ -68,6 +70,7 @@ pub(crate) fn findings(built: &Built) -> Vec<Finding> {
     for path in certificates {
         findings.extend(certificate(path, SystemTime::now()));
     }
+    findings.extend(acme::findings(&built.model));
     findings.extend(names(built));
     findings.extend(open_files(built));
     findings
