@@ -406,6 +406,13 @@ def test_certificates_are_listed_with_what_comes_next(world):
     as_json = json.loads(world.cert("ls", "--json").stdout)["certificates"]
     assert [row["source"] for row in as_json] == ["local", "acme"]
     world.server.stop()
+    # Without a server: what it would show.
+    config = ["-c", world.folder / "sterna.toml", "--json"]
+    kept = json.loads(world.cert("ls", *config).stdout)["certificates"]
+    assert [(row["names"], row["source"]) for row in kept] == [(["*"], "local"), (["a.example"], "acme")]
+    assert kept[1]["not_after"] == as_json[1]["not_after"]
+    refused = world.cert("renew", "a.example")
+    assert refused.returncode == 1 and "no server answers at" in refused.stderr, refused.stderr
 
 
 # req: 8737-3-challenge-certificate-alone

@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
+use rustls_pki_types::CertificateDer;
 use sterna_gateway::config::{Challenge, Model};
 use sterna_gateway::handler::challenge::Tokens;
 use sterna_net::{Challenges, ServerTls};
@@ -159,6 +160,8 @@ impl Prepared {
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) host: String,
+    /// What was obtained last.
+    pub(crate) leaf: Option<CertificateDer<'static>>,
     pub(crate) renew_at: SystemTime,
     pub(crate) orders: u64,
     pub(crate) failures: u32,
@@ -277,6 +280,7 @@ fn issued(entries: &Entries) -> BTreeMap<String, ServerTls> {
 fn row(host: &str, entry: &Entry) -> Row {
     Row {
         host: host.to_owned(),
+        leaf: entry.pair.as_ref().map(|pair| pair.leaf.clone()),
         renew_at: entry.renew_at,
         orders: entry.orders,
         failures: entry.failures,

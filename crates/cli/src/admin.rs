@@ -18,7 +18,7 @@ use crate::serve::Args;
 mod answer;
 pub(crate) mod ask;
 mod backends;
-mod certificates;
+pub(crate) mod certificates;
 mod etag;
 mod flame;
 mod guard;

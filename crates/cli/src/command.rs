@@ -81,7 +81,7 @@ pub(crate) enum Command {
     Stop(stop::Args),
     /// Tell what the running server does.
     Status(status::Args),
-    /// List the certificates of the running server, or order a new one at once.
+    /// List certificates, or have the running server order a new one at once.
     Cert(cert::Args),
     /// Print the JSON Schema of the configuration, for editors.
     Schema(schema::Args),

@@ -37,11 +37,16 @@ pub(crate) struct Server {
 }
 
 impl Which {
+    /// Its configuration.
+    pub(crate) fn config(&self) -> Option<PathBuf> {
+        let of_directory = || Path::new(DEFAULT_FILE).exists().then(|| DEFAULT_FILE.into());
+        self.config.clone().or_else(of_directory)
+    }
+
     /// Finds it.
     pub(crate) fn find(&self) -> Result<Server, Error> {
-        let of_directory = || Path::new(DEFAULT_FILE).exists().then(|| DEFAULT_FILE.into());
         let (mut named, mut token) = (self.admin.clone(), None);
-        if let Some(file) = self.config.clone().or_else(of_directory) {
+        if let Some(file) = self.config() {
             let loaded = Loaded::of_file(&file, &Environment::of_process());
             match loaded.model() {
                 Ok(model) => {

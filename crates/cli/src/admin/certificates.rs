@@ -35,28 +35,31 @@ fn all(operation: &Operation) -> Vec<Json> {
             None => "files",
         };
         let names = if names.is_empty() { vec!["*".to_owned()] } else { names };
-        let shown = json!({
-            "names": names,
-            "issuer": leaf.issuer().to_string(),
-            "not_after": leaf.validity().not_after.timestamp(),
-            "source": source,
-        });
-        all.push(with_order(shown, ordered.as_ref()));
+        all.push(described(&names, source, Some(&leaf), ordered.as_ref()));
     }
-    all.extend(rows.iter().map(|row| {
-        let missing =
-            json!({ "names": [row.host], "issuer": null, "not_after": null, "source": "acme" });
-        with_order(missing, Some(row))
-    }));
+    let missing = |row: &Row| described(std::slice::from_ref(&row.host), "acme", None, Some(row));
+    all.extend(rows.iter().map(missing));
     all
 }
 
-fn with_order(mut json: Json, row: Option<&Row>) -> Json {
-    if let Some(row) = row {
-        json["next_renewal"] = seconds(row.renew_at).into();
-        json["orders"] = row.orders.into();
-        json["failures"] = row.failures.into();
-        json["error"] = row.error.clone().into();
+/// What is told of a certificate, or of one that is not there yet.
+pub(crate) fn described(
+    names: &[String],
+    source: &str,
+    leaf: Option<&X509Certificate<'_>>,
+    order: Option<&Row>,
+) -> Json {
+    let mut json = json!({
+        "names": names,
+        "issuer": leaf.map(|leaf| leaf.issuer().to_string()),
+        "not_after": leaf.map(|leaf| leaf.validity().not_after.timestamp()),
+        "source": source,
+    });
+    if let Some(order) = order {
+        json["next_renewal"] = seconds(order.renew_at).into();
+        json["orders"] = order.orders.into();
+        json["failures"] = order.failures.into();
+        json["error"] = order.error.clone().into();
     }
     json
 }

@@ -1,5 +1,7 @@
 //! `sterna cert`: the certificates of the running server, and a new one at once.
 
+mod kept;
+
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,6 +25,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// List the certificates: their names, who issued them, when they end, where they come from and when they are renewed.
+    /// Where no server runs, what its configuration and its storage have.
     Ls(Ls),
     /// Order a new certificate for a host at once, and tell how it went.
     Renew(Renew),
@@ -62,7 +65,13 @@ impl Args {
 
 impl Ls {
     fn run(&self) -> Result<(), Error> {
-        let listed = certificates(&self.which.find()?)?;
+        let listed = match self.which.find().and_then(|server| certificates(&server)) {
+            // What it would show, if it is known which one is meant.
+            Err(error @ (Error::NotRunning | Error::NobodyThere { .. })) => {
+                kept::certificates(&self.which.config().ok_or(error)?)?
+            }
+            listed => listed?,
+        };
         let text = match self.json {
             true => format!("{:#}", json!({ "certificates": listed })),
             false => table(&listed, now()),
