@@ -50,7 +50,8 @@ usage: cargo xtask bench [CASE…] [--peer NAME]… [--rounds N] [--load NAME] [
                 and HTTP/1.1 to a backend by HTTP/1.1; what it adds to the 99th percentile at half of that rate
   h3-idle-10000 the same at 10,000
   h3-curve      small and idle at 1 to 1,000 connections: the cost of each should stay the same; draws curve.svg
-  link, start   alone: HTTP/3 beside HTTP/2 over a round trip; start to first byte; each with its own `--help`
+  link, early, start  alone: HTTP/3 beside HTTP/2 over a round trip; the first byte with 0-RTT and without; start to first
+                byte; each with its own `--help`
 
   peers         builds the peers and tells which there are
   cross-check   whether another load ranks the contenders alike

@@ -6,6 +6,7 @@ use std::process::Command;
 use crate::Outcome;
 
 pub(crate) mod bench;
+pub(crate) mod early;
 pub(crate) mod p9;
 
 /// Becomes the example of `sterna-diag` that brings links up, so that signals reach it and its exit code is ours.

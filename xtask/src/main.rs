@@ -23,6 +23,7 @@ usage: cargo xtask VERB
   link [OPTION…] [-- COMMAND…]  a link with a delay, a rate, a queue and losses; `cargo xtask link --help` says which
   bench …                       measures; `cargo xtask bench --help` lists what
   bench p9 …                    bulk and pages over links that lose, by each congestion controller
+  bench early …                 the first byte over a round trip, with 0-RTT and without
   bench start …                 start to first byte, idle processor time, size of the binary
 ";
 
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     };
     let outcome = match verb.as_str() {
         "bench" if rest.first().is_some_and(|case| case == "link") => link::bench::run(&rest[1..]),
+        "bench" if rest.first().is_some_and(|case| case == "early") => link::early::run(&rest[1..]),
         "bench" if rest.first().is_some_and(|case| case == "p9") => link::p9::run(&rest[1..]),
         "bench" if rest.first().is_some_and(|case| case == "start") => start::run(&rest[1..]),
         "bench" => bench::run(rest),

@@ -161,6 +161,38 @@ fn early_data_is_taken_on_a_ticket_of_ours_by_any_worker_of_any_process() {
     assert_eq!(ask(&mut world, &client), Some(true));
 }
 
+/// The part of P4 that no machine has a say in.
+#[test]
+fn the_answer_comes_after_one_round_trip_with_early_data_and_after_two_with_a_whole_handshake() {
+    let (server, client) = early_configs(Plain::grown());
+    let mut world: World = Network::new(1, &server, [Peer::default()]).unwrap();
+    world.add_client(Peer::default());
+    let round_trip = Duration::from_millis(50);
+    (world.up.delay, world.down.delay) = (round_trip / 2, round_trip / 2);
+    let mut round_trips = Vec::new();
+    for is_early in [None, Some(true), Some(true)] {
+        let requests = vec![payload(1, 300)];
+        *world.client(0).application() = Peer { requests, ..Peer::default() };
+        let begun = world.elapsed();
+        world.connect(0, &client).unwrap();
+        // The clock goes on as soon as everything has acted: the last moment before was that of the answer.
+        let mut answered = begun;
+        assert!(world.run_until(60 * SECOND, |world| {
+            let is_answered = !world.client(0).application().answers.is_empty();
+            if !is_answered {
+                answered = world.elapsed();
+            }
+            is_answered
+        }));
+        round_trips.push((answered - begun).div_duration_f64(round_trip));
+        // The next ticket has come when this connection is over.
+        let is_closed = |world: &mut World| world.client(0).application().closed().is_some();
+        assert!(world.run_until(60 * SECOND, is_closed));
+        assert_eq!(world.client(0).application().early_data, is_early);
+    }
+    assert_eq!(round_trips, [2.0, 1.0, 1.0]);
+}
+
 #[test]
 fn a_guard_that_is_young_refuses_early_data_and_the_session_goes_on() {
     let (server, client) = early_configs(Plain::young());
