@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import socket
 import ssl
 import stat
@@ -19,7 +20,11 @@ from admin import Admin
 from conftest import binary
 from h3client import Client
 from pebble import Door, Names, Pebble, make_tls
+from running import Loads
 from server import Server
+
+# `STERNA_RENEWALS=100` is the long run.
+RENEWALS = int(os.environ.get("STERNA_RENEWALS", 5))
 
 # On a machine where others compile.
 PATIENCE = 150.0
@@ -260,6 +265,22 @@ def test_a_renewal_is_shown_over_tcp_and_quic_and_open_connections_go_on(world):
     # They went over the connections that were there before.
     for name in ["tcp_connections", "quic_connections", "tls_failures"]:
         assert after[name] == before[name], name
+    world.server.stop()
+
+
+def test_renewals_under_handshakes_fail_none(world):
+    world.start("a.example", environment={"PEBBLE_WFE_NONCEREJECT": "10"})
+    world.wait_issued("a.example")
+    loads = Loads(world, rate=50, flags=["--reconnect", "1", "--connect-timeout", "60s"])
+    shown = {world.shown("a.example").serial_number}
+    for _ in range(RENEWALS):
+        renewed = world.cert("renew", "a.example")
+        assert renewed.returncode == 0, renewed.stderr
+        shown.add(world.shown("a.example").serial_number)
+    loads.finish()
+    assert len(shown) == RENEWALS + 1
+    counters = world.counters()
+    assert [counters[name] for name in ["tls_failures", "service_errors", "panics", "protocol_errors"]] == [0] * 4
     world.server.stop()
 
 

@@ -85,8 +85,9 @@ fn select(arguments: &[String]) -> Result<Vec<&'static Step>, String> {
 
 fn machine(world: &mut World) -> Tally {
     let prepared = machine::prepare(&world.root).and_then(|python| {
-        world.pebble = Some(pebble::prepare(&python)?);
-        world.python = Some(python);
+        // Without the authority its own tests fail, and all others run.
+        let python = world.python.insert(python);
+        world.pebble = Some(pebble::prepare(python)?);
         Ok(())
     });
     match prepared {
@@ -156,9 +157,6 @@ fn e2e(world: &mut World) -> Tally {
     let Some(python) = &world.python else {
         return Tally::failed("no Python environment, see the step `machine`");
     };
-    let Some(pebble) = &world.pebble else {
-        return Tally::failed("no certificate authority, see the step `machine`");
-    };
     let target = crate::target_directory();
     let results = target.join("xtask/e2e.xml");
     let run = |selection: &[String]| {
@@ -171,8 +169,10 @@ fn e2e(world: &mut World) -> Tally {
             .env("STERNA_BIN", target.join("debug/sterna"))
             .env("AXUM_BIN", target.join("debug/examples/axum"))
             .env("STERNA_LINK", target.join("debug/examples/link"))
-            .env("STERNA_ARTEFACTS", target.join("e2e"))
-            .env("PEBBLE_BIN", pebble);
+            .env("STERNA_ARTEFACTS", target.join("e2e"));
+        if let Some(pebble) = &world.pebble {
+            command.env("PEBBLE_BIN", pebble);
+        }
         output::pytest(command, &results)
     };
     again::after(run(&[]), run)
