@@ -222,6 +222,25 @@ def test_early_data_of_another_client_is_taken_at_either_worker(world):
     assert {line["early_data"] for line in lines if line["path"] == "/early"} == {True}
 
 
+def test_of_two_servers_with_the_same_keys_one_takes_early_data(world, monkeypatch):
+    monkeypatch.setenv("STERNA_DATA", str(world.folder / "shared"))
+    world.start()
+    folder = world.folder / "other"
+    folder.mkdir()
+    other = World(folder, world.certificate, world.origin).start()
+    try:
+        with Peer(other.address, session_ticket=ticket_of(world.address)) as peer:
+            peer.begin_early()
+            peer.open_h3()
+            assert peer.pump(lambda: peer.established, PATIENCE)
+            assert peer.quic.tls.session_resumed and not peer.early_data_accepted
+        assert other.status()["quic"]["early_data_waiting"] == 1
+        _, accepted, _ = early(world, ticket_of(world.address))
+        assert accepted
+    finally:
+        other.server.stop()
+
+
 def test_what_became_of_early_data_is_counted_and_told(world):
     ticket = ticket_of(world.start().address)
     _, _, fresh = early(world, ticket)

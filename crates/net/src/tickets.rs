@@ -24,7 +24,7 @@ use sterna_quic::{Opened, ReplayGuard, Verdict};
 use self::ring::{Epoch, Number, Ring};
 pub use self::{
     file::FileKeys,
-    ring::{Key, KeyStore, MemoryKeys},
+    ring::{Claim, Key, KeyStore, MemoryKeys},
 };
 use crate::context::lock;
 
@@ -44,13 +44,53 @@ pub struct Tickets {
 
 struct Guard {
     register: ReplayGuard,
+    right: Right,
     /// One moment by both clocks: TLS judges the age of a ticket by that of the wall, which may be set back.
     seen: (Instant, SystemTime),
 }
 
+/// Whether early data under these keys is ours to take.
+enum Right {
+    Held {
+        _claim: Claim,
+    },
+    /// Somebody else had it when it was asked for, and will not be asked again before then.
+    Missing {
+        ask_again: Instant,
+    },
+}
+
+impl Right {
+    fn ask(store: &dyn KeyStore, now: Instant) -> Self {
+        let claim = store.claim().unwrap_or_else(|error| {
+            tracing::debug!(%error, "no early data: it is not known who else takes some");
+            None
+        });
+        match claim {
+            Some(claim) => Self::Held { _claim: claim },
+            None => Self::Missing { ask_again: now + BETWEEN_CLAIMS },
+        }
+    }
+}
+
+impl Guard {
+    /// Whether early data may be judged at all; asks again for the right where that is due.
+    fn has_right(&mut self, store: &dyn KeyStore, now: Instant) -> bool {
+        if let Right::Missing { ask_again } = self.right
+            && now >= ask_again
+        {
+            self.right = Right::ask(store, now);
+            // Whoever had it may have taken early data until just now.
+            self.register.restart(now);
+        }
+        matches!(self.right, Right::Held { .. })
+    }
+}
+
 impl Tickets {
     /// With the keys of `store`, which gets those that it lacks. Keys that others made may have sealed early data that was
-    /// taken before this process knew of it: then none is taken for the time of the window.
+    /// taken before this process knew of it: then none is taken for the time of the window. Nor is any while somebody else
+    /// takes early data under these keys.
     ///
     /// # Errors
     /// When the store cannot be used.
@@ -70,6 +110,13 @@ impl Tickets {
         now: Instant,
         time: SystemTime,
     ) -> io::Result<Arc<Self>> {
+        let right = Right::ask(&store, now);
+        if matches!(right, Right::Missing { .. }) {
+            tracing::info!(
+                ?store,
+                "no early data for now: another server takes it under these keys"
+            );
+        }
         let made = Ring::make(Epoch::of(time))?;
         let ring = Ring::of(store.exchange(made.keys(), Epoch::of(time).oldest())?);
         // Nothing was ever sealed under keys that are ours alone.
@@ -81,7 +128,7 @@ impl Tickets {
             ring: Mutex::new(Arc::new(ring)),
             store: Box::new(store),
             is_asking: AtomicBool::new(false),
-            guard: Mutex::new(Guard { register, seen: (now, time) }),
+            guard: Mutex::new(Guard { register, right, seen: (now, time) }),
         }))
     }
 
@@ -144,6 +191,9 @@ impl Tickets {
             guard.register.restart(now);
         }
         guard.seen = (now, time);
+        if !guard.has_right(&*self.store, now) {
+            return Verdict::Young;
+        }
         guard.register.judge(number.0, now)
     }
 }
@@ -199,6 +249,9 @@ impl rustls::server::ProducesTickets for BoundTickets {
         Some(session)
     }
 }
+
+/// Between two questions whether somebody else still takes early data.
+const BETWEEN_CLAIMS: Duration = Duration::from_secs(1);
 
 /// How far the clock of the wall may fall behind before it counts as set back.
 const CLOCK_SLACK: Duration = Duration::from_millis(500);

@@ -91,7 +91,8 @@ counters! {
     early_data_rejected,
     /// Handshakes whose early data was refused because its ticket had brought some before.
     early_data_replayed,
-    /// Handshakes whose early data was refused because the replay guard had begun too short a time ago.
+    /// Handshakes whose early data was refused because the replay guard had begun too short a time ago, or another
+    /// process takes early data under the same keys.
     early_data_waiting,
     /// Handshakes whose early data was refused because the replay guard was full.
     early_data_overflowed,

@@ -38,7 +38,7 @@ pub enum Verdict {
     Fresh,
     /// Somebody has: it is a replay, or a client that uses a ticket twice (RFC 8446 §C.4 asks it not to).
     Replayed,
-    /// The guard is too young to know what came before it.
+    /// The guard is too young to know what came before it, or another one takes early data.
     Young,
     /// The guard has no room to remember one more.
     Full,

@@ -1,7 +1,8 @@
 //! Keys in a directory, for the eyes of their owner.
 //!
 //! One file with a line for each key: its half day, and 64 hexadecimal digits. It appears whole, by rename, and a lock keeps
-//! two servers that turn together from making two keys for one half day.
+//! two servers that turn together from making two keys for one half day. Another lock is held by the one whose guard takes early
+//! data: the kernel gives it back however that server ends.
 
 use std::{
     fmt::Write as _,
@@ -11,9 +12,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
 
-use super::{Key, KeyStore};
+use super::{Claim, Key, KeyStore};
 
 /// Keeps keys in a directory that it makes if there is none.
 #[derive(Clone, Debug)]
@@ -28,11 +32,16 @@ impl FileKeys {
     }
 
     fn lock(&self) -> io::Result<Flock<File>> {
+        let file = self.open("lock")?;
+        Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+    }
+
+    /// A file that is there to be locked.
+    fn open(&self, name: &str) -> io::Result<File> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(self.directory.join("lock"))?;
-        Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+        options.open(self.directory.join(name))
     }
 }
 
@@ -57,6 +66,14 @@ impl KeyStore for FileKeys {
             write(&path, &keys)?;
         }
         Ok(keys)
+    }
+
+    fn claim(&self) -> io::Result<Option<Claim>> {
+        match Flock::lock(self.open("guard")?, FlockArg::LockExclusiveNonblock) {
+            Ok(held) => Ok(Some(Box::new(held))),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(errno.into()),
+        }
     }
 }
 

@@ -21,7 +21,17 @@ pub trait KeyStore: fmt::Debug + Send + Sync {
     /// # Errors
     /// When it cannot be read or written.
     fn exchange(&self, offered: &[Key], oldest: u64) -> io::Result<Vec<Key>>;
+
+    /// The right to take early data under these keys, which one guard at a time has: another one does not know which tickets
+    /// have brought some. `None` while somebody else has it. Asked once in a second at most, on a worker's thread.
+    ///
+    /// # Errors
+    /// When nobody can say who has it.
+    fn claim(&self) -> io::Result<Option<Claim>>;
 }
+
+/// Gives the right back when it is dropped.
+pub type Claim = Box<dyn fmt::Debug + Send + Sync>;
 
 /// Keeps nothing: each process has its own.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +40,10 @@ pub struct MemoryKeys;
 impl KeyStore for MemoryKeys {
     fn exchange(&self, offered: &[Key], oldest: u64) -> io::Result<Vec<Key>> {
         Ok(offered.iter().filter(|key| key.epoch >= oldest).cloned().collect())
+    }
+
+    fn claim(&self) -> io::Result<Option<Claim>> {
+        Ok(Some(Box::new(())))
     }
 }
 

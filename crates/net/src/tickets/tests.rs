@@ -90,7 +90,9 @@ fn keys_outlive_the_process_and_are_for_their_owner() {
     let second = tickets(store);
     assert!(second.unseal(b"c", &ticket, noon()).is_some(), "resumed at once");
     let mode = |name| std::fs::metadata(directory.0.join(name)).unwrap().permissions().mode();
-    assert_eq!(mode("ticket.keys") & 0o777, 0o600);
+    for name in ["ticket.keys", "lock", "guard"] {
+        assert_eq!(mode(name) & 0o777, 0o600, "{name}");
+    }
     assert!(tickets(MemoryKeys).unseal(b"c", &ticket, noon()).is_none(), "other keys");
 }
 
@@ -120,6 +122,31 @@ fn early_data_waits_after_a_restart_and_not_where_there_was_nothing_to_replay() 
     let last = wait - Duration::from_millis(1);
     assert_eq!(second.judge(Number(2), now + last, noon() + last), Verdict::Young);
     assert_eq!(second.judge(Number(2), now + wait, noon() + wait), Verdict::Fresh);
+}
+
+#[test]
+fn one_of_those_who_share_keys_takes_early_data_and_when_it_ends_another_does() {
+    let directory = Directory::new("shared");
+    let (store, now) = (FileKeys::new(&directory.0), Instant::now());
+    let open = || Tickets::open_at(store.clone(), Window::default(), now, noon()).unwrap();
+    let (first, second) = (open(), open());
+    let ticket = first.seal(b"c", b"session", noon()).unwrap();
+    assert!(second.unseal(b"c", &ticket, noon()).is_some(), "sessions go on at either");
+    let judge = |tickets: &Tickets, number, after: Duration| {
+        tickets.judge(Number(number), now + after, noon() + after)
+    };
+    let second_later = Duration::from_secs(1);
+    let wait = Window::default().time;
+    // However long both have been there: to have the keys is not enough.
+    assert_eq!(judge(&first, 1, wait * 2), Verdict::Fresh);
+    assert_eq!(judge(&second, 1, wait * 2), Verdict::Young);
+    drop(first);
+    // What the first has taken is still of the right age.
+    let ended = wait * 2 + second_later;
+    assert_eq!(judge(&second, 1, ended), Verdict::Young);
+    assert_eq!(judge(&second, 2, ended + wait - second_later), Verdict::Young);
+    assert_eq!(judge(&second, 2, ended + wait), Verdict::Fresh);
+    assert_eq!(judge(&second, 2, ended + wait), Verdict::Replayed);
 }
 
 #[test]
