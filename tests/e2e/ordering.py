@@ -77,10 +77,10 @@ class World:
         folder = self.folder / f"pebble-{self._count()}"
         self.pebble = Pebble(program, folder, self.files, self.names, self.http.port, self.tls.port, **more)
 
-    def write(self, *hosts, acme="", site=""):
+    def write(self, *hosts, acme="", site="", directory=None):
         values = {
             "folder": self.folder,
-            "directory": self.directory.port,
+            "directory": (directory or self.directory).port,
             "ca": self.files.root,
             "acme": acme,
             "sites": "".join(SITE % (host, host, site) for host in hosts),

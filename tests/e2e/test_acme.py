@@ -20,6 +20,7 @@ from clientcerts import Authority
 from conftest import binary
 from h3client import Client
 from ordering import PATIENCE, World, until
+from pebble import Door
 from running import Loads
 
 # `STERNA_RENEWALS=100` is the long run.
@@ -206,6 +207,23 @@ def test_hosts_come_and_go_with_reloads_and_others_are_never_ordered_for(world):
     assert world.admin.post("/reload").status == 200
     assert [row["names"] for row in world.rows().values() if row["source"] == "acme"] == [["b.example"]]
     assert world.issued() == 2
+    world.server.stop()
+
+
+def test_another_authority_takes_over_when_it_has_issued_and_not_before(world):
+    world.start("a.example")
+    first = world.wait_issued("a.example")
+    door = Door()
+    door.shut()
+    world.write("a.example", directory=door)
+    assert world.admin.post("/reload").status == 200
+    until(lambda: world.row("a.example")["error"], world.told)
+    assert world.shown("a.example") == first
+    door.lead_to(world.pebble.port)
+    assert world.cert("renew", "a.example").returncode == 0, world.told()
+    assert world.shown("a.example") != first
+    assert len(list((world.folder / "acme").iterdir())) == 2, "each has a directory of its own"
+    door.close()
     world.server.stop()
 
 

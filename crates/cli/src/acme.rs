@@ -34,6 +34,7 @@ use tokio::sync::Notify;
 use self::entry::Entry;
 pub(crate) use self::flags::Flags;
 use self::order::Proof;
+use self::pair::Pair;
 use self::store::Store;
 use crate::certificate::Certificate;
 use crate::error::Error;
@@ -177,7 +178,11 @@ impl Acme {
         if let Some(settings) = &settings {
             let store = settings.store();
             for host in &settings.hosts {
-                let kept = || Entry::new(store.pair(host), now, random());
+                let kept = || match store.pair(host) {
+                    Some(pair) => Entry::new(Some(pair), now, random()),
+                    // That of another authority is shown until this one has issued its own.
+                    None => Entry::in_place_of(self.pair(host), now, random()),
+                };
                 entries.insert(host.clone(), known.remove(host).unwrap_or_else(kept));
             }
         }
@@ -251,6 +256,10 @@ impl Acme {
             (Some(before), Some(after)) if before.store() == after.store() => state.entries.clone(),
             _ => Entries::new(),
         }
+    }
+
+    fn pair(&self, host: &str) -> Option<Pair> {
+        self.state().entries.get(host)?.pair.clone()
     }
 
     /// Starts the thread that orders, where something is to be ordered and none runs.

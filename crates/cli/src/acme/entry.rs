@@ -61,6 +61,13 @@ impl Entry {
         entry
     }
 
+    /// With what is to be replaced at once, if there is anything.
+    pub(super) fn in_place_of(pair: Option<Pair>, now: SystemTime, random: f64) -> Self {
+        let mut entry = Self::new(pair, now, random);
+        entry.hurry();
+        entry
+    }
+
     /// What is due next, and when.
     pub(super) fn due(&self) -> (SystemTime, Due) {
         match self.pair {
@@ -174,6 +181,15 @@ mod tests {
         assert!(entry.pair.is_some());
         assert_eq!(entry.error.as_deref(), Some("no"));
         assert_eq!(entry.due(), (begin() + DAY * 61 + Duration::from_secs(60), Due::Order));
+    }
+
+    #[test]
+    fn what_is_to_be_replaced_is_shown_until_it_is_however_often_that_fails() {
+        let mut entry = Entry::in_place_of(Some(pair()), begin(), 0.0);
+        assert_eq!(entry.due().1, Due::Order);
+        entry.on_failure("no".to_owned(), begin(), 0.5);
+        assert_eq!(entry.due(), (begin() + Duration::from_secs(60), Due::Order));
+        assert!(entry.pair.is_some());
     }
 
     #[test]
