@@ -19,7 +19,7 @@ from admin import Admin
 from clientcerts import DAY, Authority
 from conftest import binary, make_certificate
 from h3client import Client
-from h3raw import Connection
+from h3raw import Connection, Peer, request_frame
 from server import Server
 
 VERSIONS = {"1": CurlHttpVersion.V1_1, "2": CurlHttpVersion.V2_0, "3": CurlHttpVersion.V3ONLY}
@@ -304,9 +304,40 @@ def test_a_resumed_session_over_quic_is_the_client_s_and_opens_no_other_site(wor
     answer, _, resumed = by_quic(world, "secret.example", ticket=tickets[0])
     assert b"CN=alice" in answer and resumed
     _, tickets, _ = by_quic(world, "open.example")
+    # aioquic would not show it elsewhere.
+    tickets[0].server_name = "secret.example"
     with pytest.raises(AssertionError):
         by_quic(world, "secret.example", ticket=tickets[0])
     _, tickets, _ = by_quic(world, "secret.example", world.alice)
     world.reload(secret=[world.other])
     with pytest.raises(AssertionError):
         by_quic(world, "secret.example", ticket=tickets[0])
+
+
+def ask_early(world, name, ticket):
+    """A request with the first flight of a client that shows no certificate; nothing is read before the server has it."""
+    peer = Peer(world.server.address, server_name=name, session_ticket=ticket)
+    peer.begin_early()
+    peer.open_h3()
+    return peer, peer.open_bidi(request_frame(host=name), fin=True)
+
+
+def test_early_data_is_the_client_s_and_opens_no_other_site(world):
+    _, tickets, _ = by_quic(world, "secret.example", world.alice)
+    peer, stream = ask_early(world, "secret.example", tickets[0])
+    with peer:
+        until = time.monotonic() + 30
+        while not world.admin.get("/status").json()["counters"]["early_requests"]:
+            assert time.monotonic() < until
+        answer = peer.response(stream, 30)
+        assert peer.early_data_accepted
+        fields = json.loads(answer.body)
+        assert "CN=alice" in fields["x-client-cert-subject"] and fields["early-data"] == "1"
+    _, tickets, _ = by_quic(world, "open.example")
+    # By a client that lies about where the ticket is from.
+    tickets[0].server_name = "secret.example"
+    peer, stream = ask_early(world, "secret.example", tickets[0])
+    with peer:
+        assert peer.wait_closed(30)
+        assert not peer.stream(stream).received
+    assert world.admin.get("/status").json()["counters"]["early_requests"] == 1
