@@ -3,6 +3,7 @@
 import datetime
 import re
 import subprocess
+import time
 
 import aioquic.tls
 import pytest
@@ -66,6 +67,13 @@ def stapling(tmp_path, certificate):
         one.server.kill()
 
 
+def until_by_metrics(one):
+    """When the staple is over, as the metrics have it, in seconds from now."""
+    text = one.admin.get("/metrics").text
+    ends = re.findall(r'^sterna_staple_expiry_timestamp_seconds\{name="\*"\} (\S+)$', text, re.MULTILINE)
+    return [float(end) - time.time() for end in ends]
+
+
 def by_openssl(one, version):
     """What OpenSSL tells of the staple."""
     command = ["openssl", "s_client", "-status", version, "-connect", f"127.0.0.1:{one.server.port}"]
@@ -114,11 +122,14 @@ def test_a_staple_is_shown_over_quic_and_a_new_one_is_taken_when_its_file_change
     first, second = staple(certificate), staple(certificate, seconds=7200)
     one = stapling(first)
     assert by_aioquic(one, monkeypatch) == first
+    [left] = until_by_metrics(one)
+    assert 3000 < left <= 3600
     with Peer(one.server.address).connect(timeout=60) as stays:
         stays.open_h3()
         one.staple.write_bytes(second)
         until(lambda: "changed certificates" in one.server.stderr())
         assert by_aioquic(one, monkeypatch) == second
+        assert until_by_metrics(one)[0] > 3600
         assert "Cert Status: good" in by_openssl(one, "-tls1_3")
         assert stays.request("/", timeout=60).status == 200
 

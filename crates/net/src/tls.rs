@@ -275,20 +275,33 @@ impl ServerTls {
 
     /// The certificates that clients are shown, each with the names for which it is; those without a name see the first.
     pub fn leaves(&self) -> Vec<(Vec<String>, CertificateDer<'static>)> {
+        let leaf = |(names, key): (_, &CertifiedKey)| Some((names, key.cert.first()?.clone()));
+        self.shown().into_iter().filter_map(leaf).collect()
+    }
+
+    /// When each OCSP response ends that is shown with a certificate, in seconds since 1970, by the names of that; it is not
+    /// shown from then on. Those that do not say so are left out.
+    pub fn staples(&self) -> Vec<(Vec<String>, i64)> {
+        let until =
+            |(names, key): (_, &CertifiedKey)| Some((names, staple::until(key.ocsp.as_deref()?)?));
+        self.shown().into_iter().filter_map(until).collect()
+    }
+
+    /// By names: none for those who ask for none.
+    fn shown(&self) -> Vec<(Vec<String>, &CertifiedKey)> {
         let Certificates { names, otherwise } = &*self.certificates;
-        let mut leaves: Vec<(Vec<String>, CertificateDer<'static>)> = Vec::new();
+        let mut shown: Vec<(Vec<String>, &CertifiedKey)> = Vec::new();
         let mut names: Vec<_> = names.iter().collect();
         names.sort_by_key(|(name, _)| *name);
         let all = std::iter::once((None, otherwise));
         let named = names.into_iter().map(|(name, shown)| (Some(name), &shown.key));
         for (name, key) in all.chain(named) {
-            let Some(leaf) = key.cert.first() else { continue };
-            match leaves.iter_mut().find(|(_, known)| known == leaf) {
+            match shown.iter_mut().find(|(_, known)| known.cert.first() == key.cert.first()) {
                 Some((names, _)) => names.extend(name.cloned()),
-                None => leaves.push((name.cloned().into_iter().collect(), leaf.clone())),
+                None => shown.push((name.cloned().into_iter().collect(), key)),
             }
         }
-        leaves
+        shown
     }
 
     /// Whether clients are shown the same certificates, whatever is stapled to them, and let in by the same.

@@ -31,6 +31,13 @@ pub(super) fn text(operation: &Operation) -> String {
         let name = certificate.names.first().map_or("*", String::as_str);
         page.sample("", &[("name", name)], certificate.not_after as f64);
     }
+    let help =
+        "When the OCSP response ends that is shown with a certificate, in seconds since 1970.";
+    page.family("sterna_staple_expiry_timestamp_seconds", Kind::Gauge, help);
+    for (names, until) in operation.tls().staples() {
+        let name = names.first().map_or("*", String::as_str);
+        page.sample("", &[("name", name)], until as f64);
+    }
     let help = "Certificates that a reload refused: unreadable, over, or not of their key.";
     let refused = operation.history().refused_certificates as f64;
     page.single("sterna_certificates_refused_total", Kind::Counter, help, refused);

@@ -58,8 +58,12 @@ pub(super) fn check(
 
 /// Whether a staple is too old: some clients take none sooner than one of these.
 pub(super) fn is_over(staple: &[u8], now: SystemTime) -> bool {
-    let Ok(singles) = parse(staple) else { return true };
-    singles.iter().filter_map(|single| single.until).any(|until| until <= seconds(now))
+    until(staple).is_some_and(|until| until <= seconds(now))
+}
+
+/// When a staple ends, in seconds since 1970, if it says so.
+pub(super) fn until(staple: &[u8]) -> Option<i64> {
+    parse(staple).ok()?.iter().filter_map(|single| single.until).min()
 }
 
 fn seconds(time: SystemTime) -> i64 {
