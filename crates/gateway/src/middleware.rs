@@ -132,6 +132,17 @@ pub enum Config {
 }
 
 impl Config {
+    /// Whether it lets in by the client's address, which is only claimed before the handshake is complete.
+    pub(crate) fn goes_by_address(&self) -> bool {
+        match self {
+            Self::Networks(_) | Self::Country(_) => true,
+            Self::RateLimit(config) => {
+                config.limits.iter().any(|limit| limit.key == rate_limit::Key::Ip)
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn build(&self, build: Build<'_>) -> Box<dyn Middleware> {
         match self {
             Self::ClientAuth(config) => Box::new(config.build()),

@@ -113,6 +113,9 @@ impl Model {
             Some(EarlyData(config)) => config.mode,
             _ => self.quic.zero_rtt.mode(),
         };
+        // The address of early data is what its sender says: it proves it by the handshake.
+        let goes_by_address = route.middleware.iter().any(middleware::Config::goes_by_address);
+        let mode = if goes_by_address { early_data::Mode::Off } else { mode };
         let config = early_data::Config { mode, tells: self.debug_headers };
         route.middleware.insert(0, EarlyData(config));
     }

@@ -491,6 +491,29 @@ fn the_order_of_the_stations_is_always_the_same() {
 }
 
 #[test]
+fn what_goes_by_the_client_s_address_waits_for_the_handshake() {
+    for (policy, waits) in [
+        ("allow = '10.0.0.0/8'", true),
+        ("deny = '10.0.0.0/8'", true),
+        ("rate_limit = '5/s per ip'", true),
+        ("rate_limit = '5/s global'", false),
+        ("compress = true", false),
+    ] {
+        for zero_rtt in ["safe", "all"] {
+            let text = format!("quic.zero_rtt = '{zero_rtt}'\n[[site]]\nrespond = ''\n{policy}");
+            let built = Loaded::of_text("sterna.toml", &text, &Environment::empty()).build();
+            let built = built.unwrap_or_else(|problems| panic!("{problems}"));
+            let Some(crate::middleware::Config::EarlyData(early)) =
+                built.gateway.routes[0].middleware.first()
+            else {
+                panic!("{policy}: nothing looks at early data");
+            };
+            assert_eq!(early.mode == crate::middleware::early_data::Mode::Off, waits, "{policy}");
+        }
+    }
+}
+
+#[test]
 fn only_two_are_there_without_being_asked_for_and_an_inner_table_takes_things_away() {
     assert_eq!(stations("[[site]]\nrespond = ''"), ["EarlyData", "Compress"]);
     let all = "quic.zero_rtt = 'off'\n[defaults]\ncompress = true\ncors = true\nrequest_id = true\ntrace_context = 'start'\n";
