@@ -21,6 +21,8 @@ access_log = %(log)s
 admin = { listen = "unix:%(socket)s" }
 
 [timeouts]
+# A machine that is full of other work may stop a client for a while.
+handshake = "60s"
 keep_alive = "%(keep_alive)s"
 
 [defaults]
