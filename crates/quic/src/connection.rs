@@ -7,6 +7,7 @@
 mod doubt;
 mod elsewhere;
 mod events;
+mod held;
 mod pacing;
 mod unproven;
 
@@ -105,6 +106,12 @@ pub struct Connection {
     unproven: Option<Unproven>,
     /// With a congestion controller that thinks in rates.
     pacer: Option<Box<Pacer>>,
+    /// Its memory is given back as soon as its close has left.
+    pub(crate) is_abandoned: bool,
+    /// Streams that the peer may have open, as far as somebody has said so.
+    permitted: usize,
+    /// The application's, dropped with the engine's buffers.
+    pub(crate) burden: Option<std::rc::Rc<dyn std::any::Any>>,
 }
 
 impl Connection {
@@ -134,6 +141,9 @@ impl Connection {
             sending,
             unproven: None,
             pacer,
+            is_abandoned: false,
+            permitted: 100,
+            burden: None,
         }
     }
 
@@ -144,6 +154,16 @@ impl Connection {
 
     /// Reads the next chunk, in order, at most `max` bytes.
     pub fn read(&mut self, id: StreamId, max: usize) -> Read {
+        let read = self.read_chunk(id, max);
+        match &read {
+            Read::Data(data) => self.was_read(id, data.len() as u64),
+            Read::Blocked => {}
+            Read::Finished | Read::Reset(_) | Read::Closed => self.is_over(id),
+        }
+        read
+    }
+
+    fn read_chunk(&mut self, id: StreamId, max: usize) -> Read {
         let Some(id) = self.receiving(id) else { return Read::Closed };
         let mut stream = self.engine.recv_stream(id);
         let Ok(mut chunks) = stream.read(true) else { return Read::Closed };
@@ -158,6 +178,27 @@ impl Connection {
     /// Hands all that is there to `take`, in order and in chunks of at most `max` bytes, until it breaks off; says what
     /// came behind, and `None` if it broke off. It costs less than one [`Self::read`] for each chunk.
     pub fn read_all(
+        &mut self,
+        id: StreamId,
+        max: usize,
+        mut take: impl FnMut(Bytes) -> ControlFlow<()>,
+    ) -> Option<ReadEnd> {
+        let mut bytes = 0;
+        let end = self.read_chunks(id, max, |data| {
+            bytes += data.len() as u64;
+            take(data)
+        });
+        match end {
+            None | Some(ReadEnd::Blocked) => self.was_read(id, bytes),
+            Some(_) => {
+                self.was_read(id, bytes);
+                self.is_over(id);
+            }
+        }
+        end
+    }
+
+    fn read_chunks(
         &mut self,
         id: StreamId,
         max: usize,
@@ -211,8 +252,9 @@ impl Connection {
 
     /// STOP_SENDING. Nothing happens on a stream that is over.
     pub fn stop_sending(&mut self, id: StreamId, code: u64) {
-        if let Some(id) = self.receiving(id) {
-            let _ = self.engine.recv_stream(id).stop(varint(code));
+        if let Some(engine_id) = self.receiving(id) {
+            let _ = self.engine.recv_stream(engine_id).stop(varint(code));
+            self.is_over(id);
         }
     }
 

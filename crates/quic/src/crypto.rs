@@ -5,6 +5,7 @@
 //! be ours when the engine goes. It is driven by the engine alone and ends at the packet keys.
 
 mod deferred;
+mod held;
 mod hello;
 mod initial;
 mod keys;

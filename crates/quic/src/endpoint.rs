@@ -419,10 +419,10 @@ impl<A: Application> Endpoint<A> {
 
     /// After transmit: frees what is drained, arms the timers of the rest.
     fn settle(&mut self) {
-        let Self { touched, connections, timers, app, .. } = self;
+        let Self { touched, connections, timers, app, engine, .. } = self;
         touched.retain(|&key| {
             let Some(slot) = connections.get_mut(key) else { return false };
-            if slot.is_drained {
+            if slot.is_over(engine) {
                 connections.remove(key);
                 return false;
             }

@@ -164,8 +164,11 @@ impl<K: Deref<Target = dyn quic::PacketKey> + Send + Sync + 'static> Packet<K> {
         let plain = self.key.decrypt_in_place(packet, header, buf).map_err(|_| CryptoError)?;
         let length = plain.len();
         buf.truncate(length);
-        if let Some(path) = self.path.as_ref().filter(|path| path.is_open()) {
-            path.on_received(buf);
+        if let Some(path) = &self.path {
+            path.held.on_received(buf);
+            if path.is_open() {
+                path.on_received(buf);
+            }
         }
         Ok(())
     }

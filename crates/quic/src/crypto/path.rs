@@ -13,12 +13,16 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use super::held::Held;
+
 /// One connection's. Shared by its keys and whoever drives it; all of them are on one thread.
 #[derive(Debug, Default)]
 pub(crate) struct PathWatch {
     is_open: AtomicBool,
     /// A packet under handshake keys came: only who reads what is sent to the first address can make one.
     is_proven: AtomicBool,
+    /// Of streams, until it is read.
+    pub(crate) held: Held,
     state: Mutex<State>,
 }
 
@@ -167,11 +171,11 @@ fn length_of_challenge(frames: &[u8]) -> Option<usize> {
     has_challenge.then_some(end)
 }
 
-struct Frames<'a>(&'a [u8]);
+pub(super) struct Frames<'a>(pub(super) &'a [u8]);
 
 impl Frames<'_> {
     /// The type of the next frame, and the data if it is one of the two.
-    fn next_frame(&mut self) -> Option<(u8, Option<u64>)> {
+    pub(super) fn next_frame(&mut self) -> Option<(u8, Option<u64>)> {
         let kind = u8::try_from(self.varint()?).ok();
         // A type of two bytes is ACK_FREQUENCY's, with four numbers.
         let kind = kind.filter(|kind| *kind != ACK_FREQUENCY);
@@ -232,7 +236,7 @@ impl Frames<'_> {
         Some((kind, None))
     }
 
-    fn varint(&mut self) -> Option<u64> {
+    pub(super) fn varint(&mut self) -> Option<u64> {
         let first = *self.0.first()?;
         let len = 1 << (first >> 6);
         let (bytes, rest) = self.0.split_at_checked(len)?;
@@ -251,7 +255,7 @@ impl Frames<'_> {
         self.skip(usize::try_from(len).ok()?)
     }
 
-    fn skip(&mut self, len: usize) -> Option<()> {
+    pub(super) fn skip(&mut self, len: usize) -> Option<()> {
         self.0 = self.0.get(len..)?;
         Some(())
     }

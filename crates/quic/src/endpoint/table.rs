@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use quinn_proto::ConnectionHandle;
+use quinn_proto::{ConnectionHandle, EndpointEvent};
 
 use super::Application;
 use crate::{Connection, ConnectionKey, timer::Armed};
@@ -87,6 +87,16 @@ impl<S> Slot<S> {
                 self.connection.engine.handle_event(answer);
             }
         }
+    }
+
+    /// Whether nothing of it is needed any more, after transmit.
+    pub(super) fn is_over(&mut self, engine: &mut quinn_proto::Endpoint) -> bool {
+        let is_abandoned = self.connection.is_abandoned && self.state.is_none() && self.is_quiet;
+        if is_abandoned && !self.is_drained {
+            self.is_drained = true;
+            engine.handle_event(self.handle, EndpointEvent::drained());
+        }
+        self.is_drained
     }
 
     /// When something has to happen, whoever wants it.

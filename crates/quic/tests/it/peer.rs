@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     pub(crate) requests: Vec<Bytes>,
     /// Code to close with once every request is answered.
     pub(crate) close_when_done: Option<u64>,
+    /// Closes by giving everything back at once.
+    pub(crate) abandons: bool,
     /// Answers in the order in which they were complete.
     pub(crate) answers: Vec<Vec<u8>>,
     pub(crate) seen: Vec<Seen>,
@@ -127,7 +129,10 @@ impl Application for Peer {
             && let Some(code) = self.close_when_done
             && connection.is_client()
         {
-            connection.close(code, b"done");
+            match self.abandons {
+                true => connection.abandon(code, b"done"),
+                false => connection.close(code, b"done"),
+            }
         }
     }
 

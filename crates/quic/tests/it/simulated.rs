@@ -621,6 +621,27 @@ fn a_connection_that_drains_is_not_open_any_more() {
 }
 
 #[test]
+fn an_abandoned_connection_is_gone_when_its_close_has_left_and_the_peer_is_told() {
+    let (server, client) = configs();
+    for abandons in [true, false] {
+        let mut network: World = Network::new(1, &server, [Peer::default()]).unwrap();
+        network.add_client(Peer { close_when_done: Some(7), abandons, ..Peer::default() });
+        network.connect(0, &client).unwrap();
+        let has_closed = |network: &mut World| network.client(0).application().closed().is_some();
+        assert!(network.run_until(5 * SECOND, has_closed));
+        assert_eq!(network.client(0).len(), usize::from(!abandons));
+        network.run_for(5 * SECOND);
+        let told = network.server(0).application().closed().expect("it has heard of it");
+        // In a packet of the handshake the code is another (RFC 9000 §10.2.3).
+        let is_told = |told: &CloseReason| {
+            matches!(told, CloseReason::Application { .. } | CloseReason::Transport { .. })
+        };
+        assert!(is_told(told), "{told:?}");
+        assert_eq!(network.client(0).len(), 0);
+    }
+}
+
+#[test]
 fn a_closed_connection_is_forgotten_and_its_key_is_not_given_again() {
     let (server, client) = configs();
     let mut network: World = Network::new(1, &server, [Peer::default()]).unwrap();
