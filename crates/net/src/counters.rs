@@ -83,6 +83,10 @@ counters! {
     refused_handshakes,
     /// Connections closed because their address had too many requests at once, or began them too fast.
     overloading_connections,
+    /// QUIC connections closed because memory was short, and they held much of it for little.
+    shed_connections,
+    /// QUIC connections refused because as much memory was held for clients as may be.
+    refused_for_memory,
     /// Requests refused with 503 because their worker was behind with its work.
     shed_requests,
     /// Bodies and connections cut because their client was slower than the least rate; they are among the time-outs.
@@ -105,6 +109,8 @@ counters! {
     protocol_errors,
     /// Bytes of request bodies on HTTP/3 that wait for the application.
     queued_upload_bytes,
+    /// Bytes that count for `limits.memory`: of streams on HTTP/3, from their arrival to the application, counted from above.
+    queued_stream_bytes,
     /// Bytes of responses on HTTP/3 that wait for the transport.
     queued_response_bytes,
 }

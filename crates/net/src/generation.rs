@@ -103,6 +103,9 @@ impl Generation {
         if per_ip(&self.config) != per_ip(&config) || self.config.max_lag != config.max_lag {
             return Err(ReconfigureError::Restart { what: "a limit for each address, or on lag," });
         }
+        if self.config.memory != config.memory {
+            return Err(ReconfigureError::Restart { what: "the limit on memory" });
+        }
         if self.tls.is_some() != tls.is_some() {
             return Err(ReconfigureError::Restart { what: "switching TLS on or off" });
         }

@@ -40,6 +40,7 @@ mod handshakes;
 mod inspect;
 pub mod limit;
 pub mod local;
+mod memory;
 pub mod quic;
 pub mod server;
 mod service;

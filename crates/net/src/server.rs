@@ -27,6 +27,7 @@ use crate::{
     generation::{Generation, Generations},
     inspect::{Asked, Questions},
     limit::per_source::PerSource,
+    memory::Ledger,
     worker::{Sockets, Worker},
 };
 
@@ -125,6 +126,7 @@ impl Builder {
             bundles.push(Bundle::bind(address, workers, options.as_ref())?);
         }
         let limits = PerSource::new(config);
+        let ledger = Ledger::new(config.memory);
         let shutdown = Shutdown::new();
         let generations = watch::Sender::new(generation);
         let mut bound = Bound {
@@ -148,6 +150,7 @@ impl Builder {
                 counters: Arc::default(),
                 drain: bound.shutdown.subscribe(),
                 limits: limits.clone(),
+                ledger: ledger.clone(),
             });
         }
         for Bundle { address, tcp, udp } in bundles {

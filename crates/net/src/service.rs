@@ -27,6 +27,7 @@ use crate::{
     era::Era,
     generation::Generation,
     limit::per_source::PerSource,
+    memory::{Account, Ledger},
     server::{Config, lag::Lag},
 };
 
@@ -85,6 +86,8 @@ pub(crate) struct Dispatch<S> {
     pub(crate) limits: Option<Arc<PerSource>>,
     /// How far the worker is behind, if anyone looks.
     pub(crate) lag: Option<Rc<Lag>>,
+    /// The worker's part of the memory that is held for clients.
+    pub(crate) memory: Rc<Account>,
 }
 
 impl<S> Dispatch<S> {
@@ -98,7 +101,8 @@ impl<S> Dispatch<S> {
         let common = RefCell::new(CommonFields::new(alt_svc));
         let (service, config) = (RefCell::new(service), RefCell::new(config));
         let (era, shown, limits, lag) = Default::default();
-        Self { service, config, era, counters, common, shown, worker, limits, lag }
+        let memory = Rc::new(Account::new(Ledger::new(None)));
+        Self { service, config, era, counters, common, shown, worker, limits, lag, memory }
     }
 
     /// With the certificates that connections are shown.
@@ -109,6 +113,11 @@ impl<S> Dispatch<S> {
     /// With what may refuse a client.
     pub(crate) fn limited(self, limits: Option<Arc<PerSource>>, lag: Option<Rc<Lag>>) -> Self {
         Self { limits, lag, ..self }
+    }
+
+    /// With a part of a ledger.
+    pub(crate) fn accounted(self, memory: Rc<Account>) -> Self {
+        Self { memory, ..self }
     }
 
     /// What a connection that opens now is served by.

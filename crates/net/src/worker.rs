@@ -19,6 +19,7 @@ use crate::{
     generation::Generation,
     inspect::{Asked, Question, Registry},
     limit::per_source::PerSource,
+    memory::{Account, Ledger},
     server::{
         Config,
         h3::{Draining, H3Application},
@@ -39,6 +40,7 @@ pub(crate) struct Worker {
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) drain: Drain,
     pub(crate) limits: Option<Arc<PerSource>>,
+    pub(crate) ledger: Arc<Ledger>,
 }
 
 /// A worker's sockets on one listen address.
@@ -51,7 +53,8 @@ pub(crate) struct Sockets {
 impl Worker {
     /// Serves what `make` makes until the drain is over.
     pub(crate) fn run<S: HttpService>(self, make: impl Fn() -> S + 'static) {
-        let Self { index, runtime, sockets, generations, asked, counters, drain, limits } = self;
+        let Self { index, runtime, sockets, generations, asked, counters, drain, limits, ledger } =
+            self;
         let (config, shown) = {
             let generation = generations.borrow();
             (generation.config.clone(), generation.shown())
@@ -62,6 +65,7 @@ impl Worker {
             let service = make();
             let (mut tasks, mut served) = (JoinSet::new(), Vec::new());
             let registry = Rc::new(Registry::default());
+            let memory = Rc::new(Account::new(ledger));
             let lag = config.max_lag.map(|bound| Rc::new(Lag::new(bound)));
             if let Some(lag) = lag.clone() {
                 // Not among those that the end waits for.
@@ -73,6 +77,7 @@ impl Worker {
                 let dispatch =
                     Dispatch::new(service.clone(), config.clone(), counters, alt_svc, index);
                 let dispatch = dispatch.limited(limits.clone(), lag.clone()).showing(shown.clone());
+                let dispatch = dispatch.accounted(memory.clone());
                 dispatch.enter_era_of(&generations.borrow());
                 let dispatch = Rc::new(dispatch);
                 served.push((place, dispatch.clone()));
@@ -198,6 +203,11 @@ async fn serve_quic<S: HttpService>(
             () = changed(&mut generations) => {}
             question = asked.next() => {
                 answer(question, &mut driver, worker);
+                continue;
+            }
+            () = dispatch.memory.short() => {
+                // Whoever holds much and says nothing takes no turn by itself.
+                driver.endpoint().touch_all();
                 continue;
             }
             () = turn_forever(&mut driver) => break,

@@ -259,6 +259,11 @@ impl Budget {
         Self { stream, connection, waiting: Arc::default() }
     }
 
+    /// Bytes that wait in all slots.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed) as u64
+    }
+
     /// An empty slot is always filled, whatever the others hold: its reader may be the only one that reads.
     fn is_spent(&self, bytes: usize) -> bool {
         let all = self.waiting.load(Ordering::Relaxed);

@@ -70,6 +70,10 @@ pub struct Config {
     /// Connections that began with other certificates or settings of TLS are told to go this long after those were replaced, the
     /// last of them a tenth later: `Connection: close`, or GOAWAY. What runs on them goes on to its end. Default: never.
     pub retire_after: Option<Duration>,
+    /// Bytes that the server may hold of what clients send on HTTP/3, until the application takes them. From three quarters of
+    /// it new clients prove their address first, from fifteen sixteenths to seven eighths connections that hold most for the
+    /// least use are closed with H3_EXCESSIVE_LOAD, and at the limit new ones are refused. Default: 256 MiB.
+    pub memory: Option<u64>,
     /// Pass CONNECT on to the service instead of refusing it with 501. Default: false.
     pub allow_connect: bool,
     /// Wanted UDP socket buffers, in bytes. Default: 4 MiB.
@@ -112,6 +116,7 @@ impl Default for Config {
             min_rate: Some(MinRate { bytes_per_second: 500, grace: Duration::from_secs(60) }),
             early_data: false,
             retire_after: None,
+            memory: Some(256 << 20),
             allow_connect: false,
             udp_buffer: 4 << 20,
             steering: true,

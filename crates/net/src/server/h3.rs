@@ -28,6 +28,7 @@ use sterna_quic::{Admit, Application, CloseReason, ConnectionKey};
 use self::connection::Connection;
 use crate::{
     h3::wake::{ConnectionWake, WakeQueue},
+    memory::Level,
     service::{Dispatch, HttpService},
 };
 
@@ -50,8 +51,17 @@ impl<S: HttpService> Application for H3Application<S> {
 
     /// Who is above a limit for its address shows first that it is its own: nobody is shut out by who forges it.
     fn admit(&mut self, client: IpAddr, is_proven: bool, now: Instant) -> Admit {
-        let Some(limits) = &self.dispatch.limits else { return Admit::Accept };
         let counters = &self.dispatch.counters;
+        match self.dispatch.memory.level() {
+            Level::Calm => {}
+            Level::Pressure | Level::Shed if is_proven => {}
+            Level::Pressure | Level::Shed => return Admit::Prove,
+            Level::Full => {
+                counters.refused_for_memory.increment();
+                return Admit::Refuse;
+            }
+        }
+        let Some(limits) = &self.dispatch.limits else { return Admit::Accept };
         let refusal = if limits.is_full(client) {
             Some(&counters.refused_connections)
         } else if !limits.handshake(client, is_proven, now) {
@@ -73,7 +83,10 @@ impl<S: HttpService> Application for H3Application<S> {
         self.dispatch.counters.quic_connections.increment();
         self.dispatch.counters.active_quic_connections.increment();
         let wake = Arc::new(ConnectionWake::new(quic.key(), self.wakes.clone()));
-        Connection::new(self.dispatch.clone(), self.local, wake, quic.remote_address(), now)
+        let client = quic.remote_address();
+        let connection = Connection::new(self.dispatch.clone(), self.local, wake, client, now);
+        quic.bear(connection.burden());
+        connection
     }
 
     fn run(
@@ -83,6 +96,7 @@ impl<S: HttpService> Application for H3Application<S> {
         now: Instant,
     ) {
         connection.run(quic, now, self.draining.deadline());
+        connection.charge(quic);
     }
 
     fn timeout(&self, connection: &Connection<S>) -> Option<Instant> {

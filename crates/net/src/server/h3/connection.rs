@@ -7,6 +7,7 @@
 mod admission;
 mod drain;
 mod expire;
+mod memory;
 mod receive;
 mod request;
 mod response;
@@ -25,7 +26,7 @@ use rustc_hash::FxHashSet;
 use sterna_h3::StreamId;
 use sterna_quic::CloseReason;
 
-use self::{drain::Drain, silence::Silence};
+use self::{drain::Drain, memory::Charge, silence::Silence};
 use super::{schedule::Scheduler, stream::RequestStream};
 use crate::{
     HandshakeFailure, OpenConnection, Protocol,
@@ -83,6 +84,8 @@ pub(crate) struct Connection<S: HttpService> {
     client: IpAddr,
     /// When it goes among those that go together.
     lot: u16,
+    /// What it costs the ledger.
+    charge: Rc<Charge>,
 }
 
 /// The life of the connection.
@@ -104,6 +107,8 @@ impl<S: HttpService> Connection<S> {
         now: Instant,
     ) -> Self {
         let (config, era) = (dispatch.config(), dispatch.era());
+        let charge = Charge::new(dispatch.memory.clone(), dispatch.counters.clone());
+        let charge = Rc::new(charge);
         Self {
             stream_limit: config.quic.max_bidi_streams,
             answered: 0,
@@ -130,7 +135,13 @@ impl<S: HttpService> Connection<S> {
             place: None,
             client: client.ip(),
             lot: client.port(),
+            charge,
         }
+    }
+
+    /// What is to be dropped when the transport has freed its memory.
+    pub(super) fn burden(&self) -> Rc<dyn std::any::Any> {
+        self.charge.clone()
     }
 
     /// Takes a turn.
