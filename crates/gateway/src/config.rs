@@ -25,6 +25,7 @@ mod clients;
 mod expand;
 mod listen;
 mod load;
+mod memory;
 mod min_rate;
 mod policies;
 mod problem;
@@ -48,6 +49,7 @@ pub use self::canary::{By, Canary, CookieName, OfHundred};
 pub use self::changes::Changes;
 pub use self::expand::Environment;
 pub use self::listen::{Listen, NotAPlace, PlainHttp, ResolveError};
+pub use self::memory::{Memory, NotAMemory};
 pub use self::min_rate::{MinRate, NotAMinRate};
 pub use self::policies::{
     Algorithm, BasicAuth, Compress, Cors, CorsOptions, Country, Credential, ForwardAuth, InFlight,

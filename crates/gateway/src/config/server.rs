@@ -5,6 +5,7 @@ use std::time::Duration;
 use sterna_net::server;
 
 use super::Model;
+use super::memory::Memory;
 use super::min_rate::MinRate;
 use super::policies::InFlight;
 use super::problem::Problems;
@@ -48,6 +49,11 @@ section! {
         /// Requests in work at once, of all sites and routes together: a number, or a table. Those beyond wait in a bounded
         /// queue, and get 503 with `Retry-After` when it is full.
         pub in_flight: Option<InFlight>,
+        /// What the server may hold of what all clients send on HTTP/3, until it is passed on, or `off`. From three quarters of
+        /// it new clients prove their address first; from fifteen sixteenths, down to seven eighths, connections that hold much
+        /// and were of little use are closed with H3_EXCESSIVE_LOAD; at the limit new connections are refused. It counts
+        /// from above, and what else the process needs is not in it.
+        pub memory: Memory = Memory::of(defaults().memory),
         /// Content of one HTTP/3 request that waits to be read.
         pub upload_buffer: ByteSize = ByteSize::of_len(defaults().upload_buffer),
         /// Content of all requests of an HTTP/3 connection that waits to be read.
@@ -188,6 +194,7 @@ impl Model {
             max_lag,
             early_data,
             retire_after,
+            memory,
             // No handler takes a tunnel.
             allow_connect: _,
             udp_buffer,
@@ -226,6 +233,7 @@ impl Model {
         *streams_per_ip = self.limits.streams_per_ip;
         *requests_per_ip = quota(self.limits.requests_per_ip);
         *min_rate = self.limits.min_rate.limit();
+        *memory = self.limits.memory.limit();
         *max_lag = self.limits.max_lag.map(|lag| lag.0);
         *retire_after = self.tls.retire_after.map(|after| after.0);
         *udp_buffer = self.quic.udp_buffer.as_len();
