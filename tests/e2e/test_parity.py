@@ -28,6 +28,7 @@ ELSEWHERE = {
     "host": "tests/e2e/test_path_bypass.py: the site by its host, over each version",
     "route": "the rows of this table",
     "limits.max_lag": "crates/net/src: it looks at the worker, which has all versions",
+    "limits.memory": "HTTP/3 alone: the kernel holds what comes over TCP; tests/e2e/test_memory.py",
     "limits.tcp_connections": "TCP alone; `connections_per_ip` is for all",
     "limits.http2_streams": "HTTP/2 alone",
     "limits.http3_streams": "HTTP/3 alone",
