@@ -21,6 +21,7 @@ assert parity_limits
 ELSEWHERE = {
     "slow_start": "crates/gateway/src/upstream: a share of requests, whatever carried them",
     "tls": "tests/e2e/test_reload.py: the certificate, over TCP and QUIC",
+    "acme": "tests/e2e/test_acme.py: the certificate, over TCP and QUIC",
     "client_ca": "tests/e2e/test_client_auth.py: over each version",
     "client_auth": "tests/e2e/test_client_auth.py: over each version",
     "early_data": "tests/e2e/test_early_data.py: HTTP/3 alone, TLS over TCP takes none",
