@@ -104,7 +104,8 @@ def attack(server):
     for _ in range(CONNECTIONS):
         attacker = Attacker(server.address)
         try:
-            attacker.connect(timeout=60)
+            # Sooner than the probe is idle for too long.
+            attacker.connect(timeout=15)
         except AssertionError:
             refused += 1
             continue
