@@ -158,7 +158,8 @@ impl Certificate {
         }
         let leaf = |tls: &ServerTls| tls.leaves().into_iter().next().map(|(_, leaf)| leaf);
         let renew = |tls: &ServerTls| match leaf(tls) == leaf(before) {
-            true => local.tls.clone(),
+            // Whom it lets in stays as it is.
+            true => tls.clone().showing(&local.tls),
             false => tls.clone(),
         };
         let names: Vec<_> =
@@ -205,6 +206,8 @@ impl Certificate {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
+    use sterna_net::tls::ClientAuth;
+
     use super::*;
 
     fn day(number: u64) -> SystemTime {
@@ -219,8 +222,10 @@ mod tests {
         let other = ServerTls::from_der(vec![other.cert.der().clone()], key.into()).expect("valid");
         let names = vec!["a.localhost".to_owned()];
         let (local, origin) = Local::sign(directory.clone(), names, day(0)).expect("signed");
-        let names =
-            vec![("a.localhost".to_owned(), local.tls.clone()), ("b.example".to_owned(), other)];
+        let clients = directory.join("root.crt");
+        let clients = ClientAuth::from_pem_files([clients], true).expect("an authority");
+        let asks = local.tls.clone().with_client_auth(clients);
+        let names = vec![("a.localhost".to_owned(), asks), ("b.example".to_owned(), other)];
         let tls = local.tls.clone().with_names(names.iter().cloned());
         let first = Certificate { tls, names, default: None, local: Some(local), origin };
 
@@ -231,6 +236,11 @@ mod tests {
         for ((names, before), (_, after)) in before.iter().zip(&after) {
             assert_eq!(before == after, names.contains(&"b.example".to_owned()), "{names:?}");
         }
+        let letting_in = |of: &Certificate| {
+            of.names.iter().map(|(_, tls)| tls.client_auth().cloned()).collect::<Vec<_>>()
+        };
+        assert_eq!(letting_in(&first), letting_in(&second));
+        assert!(letting_in(&second)[0].is_some());
         assert_eq!(first.local_spki(), second.local_spki(), "what people were told stays true");
         assert!(second.renewed(day(10)).expect("read").is_none());
         assert!(second.renewed(day(12)).expect("signed").is_some());

@@ -211,6 +211,11 @@ impl ServerTls {
         self
     }
 
+    /// Whom it lets in, where a name says nothing else.
+    pub fn client_auth(&self) -> Option<&ClientAuth> {
+        self.clients.as_ref()
+    }
+
     /// Shows other certificates to clients that ask for one of these names by SNI: `example.com`, or `*.example.com` for
     /// one label, and lets in whom those let in. Who asks for another name, or for none, sees this one.
     #[must_use]
