@@ -126,7 +126,7 @@ impl Forwarded {
 }
 
 /// Takes out what says who the client is, but for the word of a trusted peer.
-fn remove_claims(headers: &mut HeaderMap, kept: Option<Field>) {
+pub(crate) fn remove_claims(headers: &mut HeaderMap, kept: Option<Field>) {
     let is_claim = |name: &HeaderName| {
         let name = name.as_str();
         let start = name.get(..FAMILY.len()).unwrap_or_default();
@@ -282,6 +282,11 @@ mod tests {
         ("x_forwarded_for", "6.6.6.6"),
         ("x-forwarded_for", "6.6.6.6"),
         ("x_real_ip", "6.6.6.6"),
+        ("client-cert", ":AAAA:"),
+        ("client_cert", ":AAAA:"),
+        ("client-cert-chain", ":AAAA:"),
+        ("x-client-cert-subject", "CN=root"),
+        ("x_client_cert-san", "email:root@example.com"),
         ("accept", "text/html"),
     ];
 

@@ -84,7 +84,10 @@ impl Model {
                 // Behind the rate limits: who is refused by them waits for no place.
                 let is_rate = |config| matches!(config, &middleware::Config::RateLimit(_));
                 let rates = route.middleware.iter().rposition(is_rate);
-                route.middleware.insert(rates.map_or(0, |at| at + 1), limit);
+                // And behind the question who is let in at all.
+                let asks = |config| matches!(config, &middleware::Config::ClientAuth(_));
+                let first = usize::from(route.middleware.first().is_some_and(asks));
+                route.middleware.insert(rates.map_or(first, |at| at + 1), limit);
             }
         }
         let opened = opening.files.into_iter().collect();

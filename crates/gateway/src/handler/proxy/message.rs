@@ -19,7 +19,7 @@ use super::upload::{Fault, Upload};
 use super::{Proxy, ToldHost};
 use crate::error::{Error, ProxyError};
 use crate::exchange::Exchange;
-use crate::forwarded::Forwarded;
+use crate::forwarded::{Forwarded, remove_claims};
 use crate::{Body, Request, Response};
 
 /// What is said of the way that a request came (RFC 9110 §7.6.3): the version that it came by, and our name.
@@ -208,6 +208,17 @@ pub(super) fn sane(frame: Frame<Bytes>) -> Frame<Bytes> {
     }
 }
 
+/// The same of a client, whose trailers say no more about it than its fields may.
+pub(super) fn sane_of_client(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match sane(frame).into_trailers() {
+        Ok(mut trailers) => {
+            remove_claims(&mut trailers, None);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}
+
 /// Path and query, as they came.
 fn path_of(request: &Request) -> Result<PathAndQuery, Error> {
     let path = request.uri().path_and_query().ok_or(Error::Malformed)?;
@@ -355,6 +366,17 @@ mod tests {
             trailers.append(name, HeaderValue::from_static("1"));
         }
         let trailers = sane(Frame::trailers(trailers)).into_trailers().unwrap();
+        assert_eq!(trailers.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["x-checksum"]);
+    }
+
+    #[test]
+    fn trailers_of_a_client_tell_a_backend_nothing_of_who_it_is() {
+        let mut trailers = HeaderMap::new();
+        for name in ["client-cert", "x_client_cert_subject", "x-real-ip", "forwarded", "x-checksum"]
+        {
+            trailers.append(name, HeaderValue::from_static("1"));
+        }
+        let trailers = sane_of_client(Frame::trailers(trailers)).into_trailers().unwrap();
         assert_eq!(trailers.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["x-checksum"]);
     }
 }

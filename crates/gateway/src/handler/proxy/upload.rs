@@ -99,7 +99,7 @@ impl Upload {
         if let Poll::Ready(Some(Err(error))) = &polled {
             self.fault.note(error);
         }
-        polled.map(|frame| frame.map(|frame| frame.map(message::sane)))
+        polled.map(|frame| frame.map(|frame| frame.map(message::sane_of_client)))
     }
 
     /// Whether this is the last of what was announced, and the end is not there yet.
