@@ -290,6 +290,9 @@ impl Connection {
         if self.readable.is_empty() {
             self.readable = FxHashSet::default();
         }
+        if let Some(path) = self.path_watch() {
+            path.held.rest();
+        }
     }
 
     /// Asks the peer to acknowledge something (PING, RFC 9000 §19.2).

@@ -157,6 +157,13 @@ impl Held {
         state.total.saturating_add(state.kept.total)
     }
 
+    /// Gives back memory that only a busy connection needs.
+    pub(crate) fn rest(&self) {
+        let state = &mut *self.state();
+        state.streams.shrink_to_fit();
+        state.fresh.shrink_to_fit();
+    }
+
     /// Bytes that have been read.
     pub(crate) fn read(&self) -> u64 {
         self.state().read
@@ -189,6 +196,9 @@ impl State {
 fn each(frames: &[u8], mut take: impl FnMut(u64, u64, u64)) {
     let mut rest = Frames(frames);
     loop {
+        // A datagram of a handshake is PADDING for the most part.
+        let padding = rest.0.iter().take_while(|&&byte| byte == PADDING).count();
+        rest.0 = rest.0.get(padding..).unwrap_or_default();
         let mut ahead = Frames(rest.0);
         match ahead.varint() {
             None => return,
@@ -211,6 +221,9 @@ fn stream(frames: &mut Frames<'_>, kind: u64) -> Option<(u64, u64, u64)> {
     frames.skip(usize::try_from(length).ok()?)?;
     Some((id, offset.saturating_add(length), length))
 }
+
+/// A frame of one byte (RFC 9000 §19.1).
+const PADDING: u8 = 0;
 
 /// An entry of the engine's list of chunks: 56 bytes, and an eighth of it for what allocators round up.
 const ENTRY: u64 = 64;
@@ -235,7 +248,7 @@ mod tests {
     #[test]
     fn every_form_of_a_stream_frame_is_found_behind_others() {
         for (frames, expected) in [
-            (&[0x01, 0x0e, 4, 9, 2, 7, 7][..], &[(4, 11, 2)][..]),
+            (&[0, 0, 0x01, 0, 0x0e, 4, 9, 2, 7, 7, 0][..], &[(4, 11, 2)][..]),
             (&[0x0a, 4, 2, 7, 7, 0x0f, 8, 1, 0], &[(4, 2, 2), (8, 1, 0)]),
             (&[0x0c, 4, 9, 7, 7, 7], &[(4, 12, 3)]),
             (&[0x08, 4, 7, 7], &[(4, 2, 2)]),
