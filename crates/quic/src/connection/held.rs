@@ -5,7 +5,7 @@ use crate::StreamId;
 
 impl Connection {
     /// Server: bytes of streams that have come and were not read, with what it costs to keep them apart, counted from above.
-    /// Early data (0-RTT) is not counted. `streams` of the peer may be open at a time.
+    /// `streams` of the peer may be open at a time.
     pub fn held(&mut self, streams: usize) -> u64 {
         self.permitted = streams;
         for id in self.path_watch().map(|path| path.held.take_fresh()).unwrap_or_default() {

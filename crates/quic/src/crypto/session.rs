@@ -262,7 +262,8 @@ impl Session for TlsSession {
             return None;
         }
         let early = self.live()?.zero_rtt_keys()?;
-        let packet = keys::packet(early.packet, Level::EarlyData, &self.observer, None);
+        let path = self.path.as_ref();
+        let packet = keys::packet(early.packet, Level::EarlyData, &self.observer, path);
         Some((keys::header(early.header), packet))
     }
 

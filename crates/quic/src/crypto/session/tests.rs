@@ -16,6 +16,12 @@ fn sessions() -> [Box<dyn Session>; 2] {
 
 /// With a server of this TLS.
 fn sessions_with(serve: impl FnOnce(Arc<rustls::ServerConfig>) -> Server) -> [Box<dyn Session>; 2] {
+    let (client, server) = sides(serve);
+    begin(&client, &server)
+}
+
+/// A client and a server that take early data, once they know each other.
+fn sides(serve: impl FnOnce(Arc<rustls::ServerConfig>) -> Server) -> (Arc<Client>, Arc<Server>) {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
     let certificate = CertificateDer::from(params.self_signed(&key).unwrap());
@@ -28,6 +34,7 @@ fn sessions_with(serve: impl FnOnce(Arc<rustls::ServerConfig>) -> Server) -> [Bo
         .with_single_cert(vec![certificate.clone()], key)
         .unwrap();
     server.alpn_protocols = vec![b"echo".to_vec()];
+    server.max_early_data_size = u32::MAX;
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate).unwrap();
     let mut client = rustls::ClientConfig::builder_with_provider(provider)
@@ -36,11 +43,17 @@ fn sessions_with(serve: impl FnOnce(Arc<rustls::ServerConfig>) -> Server) -> [Bo
         .with_root_certificates(roots)
         .with_no_client_auth();
     client.alpn_protocols = vec![b"echo".to_vec()];
+    client.enable_early_data = true;
     let (server, client) = (serve(Arc::new(server)), Client::new(Arc::new(client), None));
+    (Arc::new(client.unwrap()), Arc::new(server))
+}
+
+/// A handshake that has not begun.
+fn begin(client: &Arc<Client>, server: &Arc<Server>) -> [Box<dyn Session>; 2] {
     // An empty initial_source_connection_id, and the defaults for the rest.
     let params = TransportParameters::read(Side::Server, &mut &[0x0F, 0x00][..]).unwrap();
-    let client = Arc::new(client.unwrap()).start_session(VERSION_1, "localhost", &params).unwrap();
-    [client, Arc::new(server).start_session(VERSION_1, &params)]
+    let client = client.clone().start_session(VERSION_1, "localhost", &params).unwrap();
+    [client, server.clone().start_session(VERSION_1, &params)]
 }
 
 /// Has TLS for one name, and notes which were asked for.
@@ -107,6 +120,28 @@ fn a_server_keeps_the_facts_of_a_handshake_and_takes_no_message_after_it() {
     let key_update = [24, 0, 0, 1, 0];
     let error = server.read_handshake(&key_update).unwrap_err();
     assert_eq!(error.code, TransportErrorCode::crypto(10), "unexpected_message");
+}
+
+#[test]
+fn what_early_data_makes_a_server_hold_is_counted_like_the_rest() {
+    let (client, server) = sides(|tls| Server::new(tls, None, true).unwrap());
+    let [mut a, mut b] = begin(&client, &server);
+    while carry(&mut *a, &mut *b) | carry(&mut *b, &mut *a) {}
+    let [mut client, mut server] = begin(&client, &server);
+    let mut hello = Vec::new();
+    client.write_handshake(&mut hello);
+    server.read_handshake(&hello).unwrap();
+    let (_, of_client) = client.early_crypto().expect("it is known");
+    let (_, of_server) = server.early_crypto().expect("it is taken");
+    // STREAM with an offset and a length: nothing before it has come.
+    let frame = [0x0E, 0, 9, 1, 7];
+    let mut packet = [&b"header"[..], &frame, &[0; 16]].concat();
+    of_client.encrypt(0, &mut packet, 6);
+    let mut frames = bytes::BytesMut::from(&packet[6..]);
+    of_server.decrypt(0, b"header", &mut frames).unwrap();
+    assert_eq!(frames[..], frame);
+    let path = facts(&*server).path.expect("a server looks");
+    assert!(path.held.total() > 0);
 }
 
 #[test]
