@@ -56,7 +56,9 @@ impl Generation {
         let config = Arc::new(config.bounded());
         let tcp = match &tls {
             Some(tls) => Some(Arc::new(TcpTls::new(tls, |tcp, clients| {
-                tcp.ticketer = tickets.bound("tcp", binding(clients));
+                if let Some(binding) = binding(clients) {
+                    tcp.ticketer = tickets.bound("tcp", binding);
+                }
             })?)),
             None => None,
         };
@@ -66,8 +68,9 @@ impl Generation {
                     let mut quic = tls.quic_config(clients)?;
                     // req: 8470-3-server-decides
                     quic.max_early_data_size = if config.early_data { u32::MAX } else { 0 };
-                    let binding = [binding(clients), &remembered(&config)].concat();
-                    let tickets = Some(tickets.bound("quic", &binding) as _);
+                    let tickets = binding(clients).map(|binding| {
+                        tickets.bound("quic", &[binding, &remembered(&config)].concat()) as _
+                    });
                     Ok(Chosen { tls: Arc::new(quic), tickets })
                 })?;
                 Some(quic_config(Arc::new(per_policy), &config))
@@ -172,9 +175,9 @@ fn remembered(config: &Config) -> Vec<u8> {
     format!("{:?}", (config.early_data, windows, config.max_header_size, &config.h3)).into_bytes()
 }
 
-/// What tickets are bound to, beside their transport: whom the server lets in.
-fn binding(clients: Option<&ClientAuth>) -> &[u8] {
-    clients.map_or(&[], ClientAuth::binding)
+/// What tickets are bound to, beside their transport: whom the server lets in. `None` where there are none.
+fn binding(clients: Option<&ClientAuth>) -> Option<&[u8]> {
+    clients.map_or(Some(&[]), ClientAuth::binding)
 }
 
 fn quic_config(per_policy: Arc<PerPolicy<Chosen>>, config: &Config) -> ServerConfig {

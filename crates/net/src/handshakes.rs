@@ -23,7 +23,7 @@ pub enum HandshakeFailure {
     Gone,
     /// The client refused what it was shown, a certificate as a rule, and said so by an alert.
     Refused,
-    /// No common version of TLS, cipher suite or key exchange.
+    /// No common version of TLS, cipher suite or key exchange, or no certificate for what the client asks for.
     Unsupported,
     /// No common application protocol (ALPN).
     Alpn,
@@ -63,6 +63,8 @@ impl HandshakeFailure {
             rustls::Error::AlertReceived(alert) => Self::of_alert(*alert),
             rustls::Error::NoApplicationProtocol => Self::Alpn,
             rustls::Error::PeerIncompatible(_) => Self::Unsupported,
+            // It has no other for a server whose resolver has no certificate.
+            rustls::Error::General(_) => Self::Unsupported,
             rustls::Error::NoCertificatesPresented
             | rustls::Error::InvalidCertificate(_)
             | rustls::Error::InvalidCertRevocationList(_) => Self::ClientCertificate,

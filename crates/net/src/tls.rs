@@ -14,12 +14,13 @@ use std::{
 
 use rustls::{
     crypto::{CryptoProvider, SecureRandom, aws_lc_rs},
+    server::NoServerSessionStorage,
     sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
 
 use self::{
-    certificates::{Certificates, Shown, is_same},
+    certificates::{Certificates, Shown, Source, is_same},
     challenge::WithChallenges,
     secrets::SecretsFile,
 };
@@ -28,15 +29,20 @@ mod certificates;
 pub(crate) mod challenge;
 mod client_auth;
 mod policies;
+mod resolver;
 mod secrets;
 mod settings;
 mod staple;
+mod verifier;
 
 pub use self::challenge::{AnsweredHost, Challenges};
 pub use self::client_auth::ClientAuth;
 pub(crate) use self::policies::{PerPolicy, TcpTls};
+pub use self::resolver::{Certificate, CertificateResolver, Hello};
 pub use self::settings::{CipherSuite, KeyExchange, Settings, Version};
 pub use self::staple::StapleError;
+pub(crate) use self::verifier::Servers;
+pub use self::verifier::{Peer, PeerVerifier, Refusal};
 
 /// What a server shows to its clients: a certificate chain and its key, checked to belong together.
 #[derive(Clone, Debug)]
@@ -160,28 +166,26 @@ impl ServerTls {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, TlsError> {
-        let provider = Arc::new(provider());
+        let provider = provider();
+        let certified = certified(&provider, chain, key)?;
+        Ok(Self::new(Source::Fixed(Arc::new(certified)), provider))
+    }
+
+    /// Has the certificate chosen at each handshake, by a program's own code. For a name of [`ServerTls::with_names`] too.
+    pub fn from_resolver(resolver: Arc<dyn CertificateResolver>) -> Self {
+        Self::new(Source::Own(resolver), provider())
+    }
+
+    fn new(otherwise: Source, provider: CryptoProvider) -> Self {
         gather_entropy(provider.secure_random);
-        if chain.is_empty() {
-            return Err(TlsError::UnusableCertificate(rustls::Error::NoCertificatesPresented));
-        }
-        let key = provider.key_provider.load_private_key(key).map_err(TlsError::UnusableKey)?;
-        let certified = CertifiedKey::new(chain, key);
-        match certified.keys_match() {
-            // A key that does not tell its public half cannot be compared; handshakes will.
-            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
-            Err(rustls::Error::InconsistentKeys(_)) => return Err(TlsError::KeyMismatch),
-            Err(error) => return Err(TlsError::UnusableCertificate(error)),
-        }
-        let (names, otherwise) = (HashMap::new(), Arc::new(certified));
-        Ok(Self {
-            certificates: Arc::new(Certificates { names, otherwise }),
+        Self {
+            certificates: Arc::new(Certificates { names: HashMap::new(), otherwise }),
             clients: None,
-            provider,
+            provider: Arc::new(provider),
             settings: Settings::default(),
             challenges: None,
             secrets: None,
-        })
+        }
     }
 
     /// Shows what the authority says of its certificate as well, to clients that ask for it: an OCSP response in DER from this
@@ -192,14 +196,16 @@ impl ServerTls {
     pub fn with_staple(mut self, file: impl AsRef<Path>) -> Result<Self, TlsError> {
         let file = file.as_ref();
         let der = read(file)?;
-        let mut stapled = CertifiedKey::clone(&self.certificates.otherwise);
+        let refused = |source| TlsError::Staple { path: file.into(), source };
+        let shown = self.certificates.otherwise.fixed().ok_or(refused(StapleError::NotFixed))?;
+        let mut stapled = CertifiedKey::clone(shown);
         if let Some(leaf) = stapled.cert.first() {
-            staple::check(&der, leaf, SystemTime::now())
-                .map_err(|source| TlsError::Staple { path: file.into(), source })?;
+            staple::check(&der, leaf, SystemTime::now()).map_err(refused)?;
         }
         stapled.ocsp = Some(der);
         let names = self.certificates.names.clone();
-        self.certificates = Arc::new(Certificates { names, otherwise: Arc::new(stapled) });
+        let otherwise = Source::Fixed(Arc::new(stapled));
+        self.certificates = Arc::new(Certificates { names, otherwise });
         Ok(self)
     }
 
@@ -221,7 +227,7 @@ impl ServerTls {
     #[must_use]
     pub fn with_names(mut self, names: impl IntoIterator<Item = (String, Self)>) -> Self {
         let shown =
-            |tls: Self| Shown { key: tls.certificates.otherwise.clone(), clients: tls.clients };
+            |tls: Self| Shown { source: tls.certificates.otherwise.clone(), clients: tls.clients };
         let names = names.into_iter().map(|(name, tls)| (name, shown(tls))).collect();
         let otherwise = self.certificates.otherwise.clone();
         self.certificates = Arc::new(Certificates { names, otherwise });
@@ -252,23 +258,31 @@ impl ServerTls {
         self
     }
 
-    /// Whether a client that sees the certificate for the one name sees the same for the other, and is let in by the same:
-    /// without a name, that of clients who ask for none.
-    pub(crate) fn shows_the_same(&self, one: Option<&str>, other: Option<&str>) -> bool {
-        let ((one, its_clients), (other, other_clients)) = (self.of(one), self.of(other));
-        is_same(one, other) && its_clients == other_clients
+    /// Whether a request for `host` may come on a connection that asked for `name`: it would be shown the same certificate, and let in
+    /// by the same. Without a name, that of clients who ask for none.
+    pub(crate) fn shows_the_same(&self, name: Option<&str>, host: Option<&str>) -> bool {
+        let ((one, its_clients), (other, other_clients)) = (self.of(name), self.of(host));
+        let is_right = match (one, name, host) {
+            (Source::Own(resolver), Some(name), Some(host)) => {
+                resolver::serves(&**resolver, name, host)
+            }
+            _ => true,
+        };
+        one.is_like(other, is_same) && its_clients == other_clients && is_right
     }
 
     /// Whether clients are not all shown the same, or not let in by the same.
     pub(crate) fn has_several(&self) -> bool {
         let Certificates { names, otherwise } = &*self.certificates;
-        !names.values().all(|one| is_same(&one.key, otherwise) && one.clients == self.clients)
+        let is_like =
+            |one: &Shown| one.source.is_like(otherwise, is_same) && one.clients == self.clients;
+        otherwise.fixed().is_none() || !names.values().all(is_like)
     }
 
     /// What clients are shown who ask for this name, in lower case, or for none; and whom it lets in.
-    fn of(&self, name: Option<&str>) -> (&Arc<CertifiedKey>, Option<&ClientAuth>) {
+    fn of(&self, name: Option<&str>) -> (&Source, Option<&ClientAuth>) {
         match name.and_then(|name| self.certificates.named(name)) {
-            Some(Shown { key, clients }) => (key, clients.as_ref()),
+            Some(Shown { source, clients }) => (source, clients.as_ref()),
             None => (&self.certificates.otherwise, self.clients.as_ref()),
         }
     }
@@ -278,7 +292,8 @@ impl ServerTls {
         self.settings == other.settings && self.challenges.is_some() == other.challenges.is_some()
     }
 
-    /// The certificates that clients are shown, each with the names for which it is; those without a name see the first.
+    /// The certificates that clients are shown, each with the names for which it is; those without a name see the first. Those that a
+    /// [`CertificateResolver`] chooses are left out.
     pub fn leaves(&self) -> Vec<(Vec<String>, CertificateDer<'static>)> {
         let leaf = |(names, key): (_, &CertifiedKey)| Some((names, key.cert.first()?.clone()));
         self.shown().into_iter().filter_map(leaf).collect()
@@ -299,8 +314,9 @@ impl ServerTls {
         let mut names: Vec<_> = names.iter().collect();
         names.sort_by_key(|(name, _)| *name);
         let all = std::iter::once((None, otherwise));
-        let named = names.into_iter().map(|(name, shown)| (Some(name), &shown.key));
-        for (name, key) in all.chain(named) {
+        let named = names.into_iter().map(|(name, shown)| (Some(name), &shown.source));
+        for (name, source) in all.chain(named) {
+            let Some(key) = source.fixed() else { continue };
             match shown.iter_mut().find(|(_, known)| known.cert.first() == key.cert.first()) {
                 Some((names, _)) => names.extend(name.cloned()),
                 None => shown.push((name.cloned().into_iter().collect(), key)),
@@ -375,7 +391,7 @@ impl ServerTls {
         // req: 9114-3.2-alpn
         let mut config = self.config(clients, &[&rustls::version::TLS13], &[b"h3"])?;
         // A client keeps one connection, so that it can use one.
-        config.send_tls13_tickets = 1;
+        config.send_tls13_tickets = config.send_tls13_tickets.min(1);
         Ok(config)
     }
 
@@ -397,10 +413,36 @@ impl ServerTls {
         config.max_early_data_size = 0;
         // Our order of cipher suites counts, see `provider`: most clients put AES-256-GCM first without need.
         config.ignore_client_order = true;
+        if clients.is_some_and(|clients| clients.binding().is_none()) {
+            // A session that is resumed shows a certificate that nobody looks at again.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         if let Some(secrets) = &self.secrets {
             config.key_log = Arc::clone(secrets);
         }
         Ok(config)
+    }
+}
+
+/// A chain and its key, if they belong together.
+fn certified(
+    provider: &CryptoProvider,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<CertifiedKey, TlsError> {
+    if chain.is_empty() {
+        return Err(TlsError::UnusableCertificate(rustls::Error::NoCertificatesPresented));
+    }
+    let key = provider.key_provider.load_private_key(key).map_err(TlsError::UnusableKey)?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        // A key that does not tell its public half cannot be compared; handshakes will.
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
+            Ok(certified)
+        }
+        Err(rustls::Error::InconsistentKeys(_)) => Err(TlsError::KeyMismatch),
+        Err(error) => Err(TlsError::UnusableCertificate(error)),
     }
 }
 

@@ -14,6 +14,8 @@ mod fall_back;
 mod futures;
 #[path = "client/migration.rs"]
 mod migration;
+#[path = "client/own_tls.rs"]
+mod own_tls;
 #[path = "client/peer.rs"]
 mod peer;
 #[path = "client/pool.rs"]

@@ -19,7 +19,7 @@ use super::{
     tls::{ClientCertificate, Roots, Tls},
     versions::Versions,
 };
-use crate::TlsError;
+use crate::{TlsError, tls::PeerVerifier};
 
 /// Collects what a client needs.
 #[derive(Clone, Debug, Default)]
@@ -125,6 +125,14 @@ impl Builder {
     #[must_use]
     pub fn danger_accept_any_certificate(mut self, accept: bool) -> Self {
         self.config.accept_any_certificate = accept;
+        self
+    }
+
+    /// Has a program's own code judge servers too, in each handshake over TCP and QUIC; it hears what is found by the trusted
+    /// certificates. Sessions are not resumed then, and there is no early data. Default: none.
+    #[must_use]
+    pub fn verifier(mut self, verifier: Arc<dyn PeerVerifier>) -> Self {
+        self.config.verifier = Some(verifier);
         self
     }
 

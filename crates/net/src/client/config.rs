@@ -7,7 +7,7 @@ use super::{
     tls::{ClientCertificate, Roots},
     versions::Versions,
 };
-use crate::server::NEVER;
+use crate::{server::NEVER, tls::PeerVerifier};
 
 /// Everything that a client can be told, with its defaults. Filled by a [`Builder`](super::Builder).
 #[derive(Clone, Debug)]
@@ -23,6 +23,7 @@ pub(crate) struct Config {
     pub(crate) roots: Roots,
     pub(crate) certificate: Option<ClientCertificate>,
     pub(crate) accept_any_certificate: bool,
+    pub(crate) verifier: Option<Arc<dyn PeerVerifier>>,
     pub(crate) key_log: bool,
     pub(crate) resolver: Option<Resolver>,
     pub(crate) state_file: Option<PathBuf>,
@@ -170,6 +171,7 @@ impl Default for Config {
             roots: Roots::System,
             certificate: None,
             accept_any_certificate: false,
+            verifier: None,
             key_log: true,
             resolver: None,
             state_file: None,

@@ -14,7 +14,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem:
 
 use self::own::OwnCertificates;
 use super::{config::Config, session::Sessions, versions::Versions};
-use crate::TlsError;
+use crate::{TlsError, tls::Servers};
 
 mod own;
 
@@ -208,7 +208,7 @@ impl Verifier {
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(versions)
             .map_err(TlsError::Configuration)?;
-        let builder = match self {
+        let mut verifier: Arc<dyn ServerCertVerifier> = match self {
             Self::Roots(store) => {
                 let usual =
                     WebPkiServerVerifier::builder_with_provider(store.clone(), provider.clone())
@@ -216,15 +216,15 @@ impl Verifier {
                         .map_err(|_| TlsError::NoRoots)?;
                 let usual = Some(usual);
                 let named = config.roots.named().to_vec();
-                let own = OwnCertificates { usual, named };
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(own))
+                Arc::new(OwnCertificates { usual, named })
             }
-            Self::Nobody => {
-                let own = OwnCertificates { usual: None, named: Vec::new() };
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(own))
-            }
-            Self::Anybody(any) => builder.dangerous().with_custom_certificate_verifier(any.clone()),
+            Self::Nobody => Arc::new(OwnCertificates { usual: None, named: Vec::new() }),
+            Self::Anybody(any) => any.clone(),
         };
+        if let Some(own) = &config.verifier {
+            verifier = Arc::new(Servers::new(verifier, own.clone()));
+        }
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let mut tls = match &config.certificate {
             None => builder.with_no_client_auth(),
             Some(certificate) => {
@@ -233,7 +233,11 @@ impl Verifier {
             }
         };
         tls.alpn_protocols = alpn;
-        tls.resumption = Resumption::store(sessions);
+        tls.resumption = match config.verifier {
+            None => Resumption::store(sessions),
+            // A session that is resumed has the certificate of its first handshake, and nobody is asked about it.
+            Some(_) => Resumption::disabled(),
+        };
         if config.key_log {
             // It writes nothing unless `SSLKEYLOGFILE` names a file.
             tls.key_log = Arc::new(rustls::KeyLogFile::new());

@@ -7,19 +7,70 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{ClientAuth, staple};
+use super::{
+    ClientAuth,
+    resolver::{self, CertificateResolver},
+    staple,
+};
 
 /// Chooses a certificate by the name that the client asks for.
 #[derive(Debug)]
 pub(super) struct Certificates {
     pub(super) names: HashMap<String, Shown>,
-    pub(super) otherwise: Arc<CertifiedKey>,
+    pub(super) otherwise: Source,
+}
+
+/// Where a certificate comes from.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// It is this one.
+    Fixed(Arc<CertifiedKey>),
+    /// A program chooses, at each handshake.
+    Own(Arc<dyn CertificateResolver>),
+}
+
+impl Source {
+    /// What clients are shown, where that is known before they come.
+    pub(super) fn fixed(&self) -> Option<&Arc<CertifiedKey>> {
+        match self {
+            Self::Fixed(key) => Some(key),
+            Self::Own(_) => None,
+        }
+    }
+
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let shown = match self {
+            Self::Fixed(key) => key.clone(),
+            Self::Own(resolver) => resolver::resolve(&**resolver, hello)?,
+        };
+        match &shown.ocsp {
+            Some(staple) if staple::is_over(staple, SystemTime::now()) => {
+                Some(Arc::new(CertifiedKey { ocsp: None, ..CertifiedKey::clone(&shown) }))
+            }
+            _ => Some(shown),
+        }
+    }
+
+    /// Whether clients are shown the same, by this measure of certificates.
+    pub(super) fn is_like(
+        &self,
+        other: &Self,
+        is_same: impl Fn(&CertifiedKey, &CertifiedKey) -> bool,
+    ) -> bool {
+        match (self, other) {
+            (Self::Fixed(one), Self::Fixed(other)) => {
+                Arc::ptr_eq(one, other) || is_same(one, other)
+            }
+            (Self::Own(one), Self::Own(other)) => Arc::ptr_eq(one, other),
+            (Self::Fixed(_), Self::Own(_)) | (Self::Own(_), Self::Fixed(_)) => false,
+        }
+    }
 }
 
 /// What a client is shown, and whom that lets in.
 #[derive(Clone, Debug)]
 pub(super) struct Shown {
-    pub(super) key: Arc<CertifiedKey>,
+    pub(super) source: Source,
     pub(super) clients: Option<ClientAuth>,
 }
 
@@ -27,13 +78,7 @@ impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         // rustls has made the name lower case.
         let named = hello.server_name().and_then(|name| self.named(name));
-        let shown = named.map_or(&self.otherwise, |shown| &shown.key).clone();
-        match &shown.ocsp {
-            Some(staple) if staple::is_over(staple, SystemTime::now()) => {
-                Some(Arc::new(CertifiedKey { ocsp: None, ..CertifiedKey::clone(&shown) }))
-            }
-            _ => Some(shown),
-        }
+        named.map_or(&self.otherwise, |shown| &shown.source).resolve(hello)
     }
 }
 
@@ -45,9 +90,9 @@ impl Certificates {
         is_same: impl Fn(&CertifiedKey, &CertifiedKey) -> bool,
     ) -> bool {
         let is_like = |one: &Shown, other: &Shown| {
-            is_same(&one.key, &other.key) && one.clients == other.clients
+            one.source.is_like(&other.source, &is_same) && one.clients == other.clients
         };
-        is_same(&self.otherwise, &other.otherwise)
+        self.otherwise.is_like(&other.otherwise, &is_same)
             && self.names.len() == other.names.len()
             && self
                 .names
@@ -66,6 +111,6 @@ impl Certificates {
 }
 
 /// Whether the certificates are the same. The keys are the same then: each belongs to its certificate.
-pub(super) fn is_same(one: &Arc<CertifiedKey>, other: &Arc<CertifiedKey>) -> bool {
-    Arc::ptr_eq(one, other) || one.cert == other.cert
+pub(super) fn is_same(one: &CertifiedKey, other: &CertifiedKey) -> bool {
+    one.cert == other.cert
 }

@@ -13,19 +13,25 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use super::{TlsError, chain, provider};
+use super::{
+    TlsError, chain, provider,
+    verifier::{Clients, PeerVerifier},
+};
 
-/// Which clients are let in: those with a certificate that one of some authorities has signed.
+/// Which clients are let in: those with a certificate that one of some authorities has signed, or that a program's own code finds
+/// good.
 ///
-/// Clones are the same policy. Two that name the same authorities and ask alike are equal, in whatever order they name them.
+/// Clones are the same policy. Two that name the same authorities and ask alike are equal, in whatever order they name them. One with
+/// a [`PeerVerifier`] is equal to its clones alone.
 #[derive(Clone)]
 pub struct ClientAuth(Arc<Policy>);
 
 struct Policy {
     verifier: Arc<dyn ClientCertVerifier>,
     is_required: bool,
-    /// Whatever decides who is let in: a ticket that was given under other bytes does not open.
-    binding: Vec<u8>,
+    /// Whatever decides who is let in: a ticket that was given under other bytes does not open. `None` where a program decides: what it
+    /// will say tomorrow is in no bytes, and no tickets are given.
+    binding: Option<Vec<u8>>,
 }
 
 impl ClientAuth {
@@ -69,7 +75,32 @@ impl ClientAuth {
             binding.extend_from_slice(&(authority.len() as u64).to_be_bytes());
             binding.extend_from_slice(authority);
         }
-        Ok(Self(Arc::new(Policy { verifier, is_required, binding })))
+        Ok(Self(Arc::new(Policy { verifier, is_required, binding: Some(binding) })))
+    }
+
+    /// Has clients judged by a program's own code alone: no authority is trusted, and clients are told of none. Clients without a
+    /// certificate are let in unless it `is_required`.
+    ///
+    /// Sessions are not resumed, and there is no early data: it is asked in each handshake.
+    pub fn from_verifier(verifier: Arc<dyn PeerVerifier>, is_required: bool) -> Self {
+        Self::judging(None, verifier, is_required)
+    }
+
+    /// Has a program's own code judge clients too, which hears what the authorities make of them. Sessions are not resumed then, and
+    /// there is no early data: it is asked in each handshake.
+    #[must_use]
+    pub fn with_verifier(self, verifier: Arc<dyn PeerVerifier>) -> Self {
+        Self::judging(Some(self.verifier()), verifier, self.0.is_required)
+    }
+
+    fn judging(
+        usual: Option<Arc<dyn ClientCertVerifier>>,
+        verifier: Arc<dyn PeerVerifier>,
+        is_required: bool,
+    ) -> Self {
+        let algorithms = provider().signature_verification_algorithms;
+        let verifier = Arc::new(Clients { usual, verifier, is_required, algorithms });
+        Self(Arc::new(Policy { verifier, is_required, binding: None }))
     }
 
     /// Whether clients without a certificate are turned away.
@@ -90,15 +121,16 @@ impl ClientAuth {
         self.0.verifier.clone()
     }
 
-    /// What tickets that are given under it are bound to.
-    pub(crate) fn binding(&self) -> &[u8] {
-        &self.0.binding
+    /// What tickets that are given under it are bound to; `None` where none are given.
+    pub(crate) fn binding(&self) -> Option<&[u8]> {
+        self.0.binding.as_deref()
     }
 }
 
 impl PartialEq for ClientAuth {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0.binding == other.0.binding
+        let is_bound_alike = || self.binding().is_some() && self.binding() == other.binding();
+        Arc::ptr_eq(&self.0, &other.0) || is_bound_alike()
     }
 }
 

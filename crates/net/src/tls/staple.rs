@@ -30,6 +30,9 @@ pub enum StapleError {
     /// There should be a newer one by now.
     #[error("it is over: ask the authority again")]
     Over,
+    /// The certificate is chosen at each handshake, and its staple with it.
+    #[error("the certificate is chosen at each handshake: give it its staple there")]
+    NotFixed,
 }
 
 /// What it says of one certificate.
