@@ -1,3 +1,5 @@
+use std::{io, path::PathBuf};
+
 use super::*;
 
 struct Files(PathBuf);

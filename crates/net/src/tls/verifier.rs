@@ -173,7 +173,10 @@ fn judge(
     peer: &Peer<'_>,
     usual: Result<(), Error>,
 ) -> Result<(), Error> {
-    let found = usual.as_ref().map(|()| ()).map_err(Refusal::of);
+    let found = match &usual {
+        Ok(()) => Ok(()),
+        Err(error) => Err(Refusal::of(error)),
+    };
     let verdict = catch_unwind(AssertUnwindSafe(|| verifier.verify(peer, found)));
     let verdict = verdict.unwrap_or_else(|_| {
         tracing::error!(?verifier, "the verifier panicked, the peer is refused");
