@@ -81,13 +81,15 @@ impl CertificateResolver for Tenants {
     }
 }
 
+/// What was found by authorities, for whom, and how long the staple was.
+type Heard = (Result<(), Refusal>, Option<String>, usize);
+
 /// Lets in who is not on a list, as another condition beside the usual.
 #[derive(Debug, Default)]
 struct Listed {
     revoked: Mutex<Vec<Vec<u8>>>,
     calls: AtomicUsize,
-    /// What was found by authorities, for whom, and how long the staple was.
-    heard: Mutex<Vec<(Result<(), Refusal>, Option<String>, usize)>>,
+    heard: Mutex<Vec<Heard>>,
     panics: AtomicBool,
 }
 
@@ -125,7 +127,7 @@ async fn visit(world: &World, client: &Client) -> Result<String, Kind> {
 }
 
 /// By the server, after the client's handshake was complete: its alert may be lost with the connection, or come as an end of HTTP/2.
-fn is_refused(outcome: Result<String, Kind>) -> bool {
+fn is_refused(outcome: &Result<String, Kind>) -> bool {
     matches!(outcome, Err(Kind::TlsAlert | Kind::Lost | Kind::Malformed))
 }
 
@@ -217,7 +219,7 @@ fn a_client_that_the_verifier_refuses_gets_nowhere_over_any_version() {
                 let client = builder.clone().client_certificate(shows.of_client()).build().unwrap();
                 assert_eq!(visit(&world, &client).await.is_ok(), is_let_in, "{versions:?}");
                 let nobody = builder.build().unwrap();
-                assert!(is_refused(visit(&world, &nobody).await), "{versions:?}");
+                assert!(is_refused(&visit(&world, &nobody).await), "{versions:?}");
             }
         });
     }
@@ -247,9 +249,9 @@ fn a_verifier_alone_lets_in_whom_no_authority_knows_and_a_panic_of_it_ends_nothi
                 builder.client_certificate(shows.of_client()).build().unwrap()
             };
             visit(&world, &of(&ours)).await.unwrap();
-            assert!(is_refused(visit(&world, &of(&other)).await), "{versions:?}");
+            assert!(is_refused(&visit(&world, &of(&other)).await), "{versions:?}");
             pinned.1.store(true, Ordering::SeqCst);
-            assert!(is_refused(visit(&world, &of(&ours)).await), "{versions:?}");
+            assert!(is_refused(&visit(&world, &of(&ours)).await), "{versions:?}");
             pinned.1.store(false, Ordering::SeqCst);
             visit(&world, &of(&ours)).await.expect("the worker lives");
         }
@@ -275,7 +277,7 @@ fn nobody_comes_past_a_verifier_by_a_session_from_before() {
             assert_eq!(listed.calls.load(Ordering::SeqCst) - before, 2, "{versions:?}");
             assert_eq!(client.counters().early_data_offered, 0);
             listed.revoked.lock().unwrap().push(ours.der.to_vec());
-            assert!(is_refused(visit(&world, &client).await), "{versions:?}");
+            assert!(is_refused(&visit(&world, &client).await), "{versions:?}");
             listed.revoked.lock().unwrap().clear();
         }
     });
