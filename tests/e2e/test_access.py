@@ -75,6 +75,22 @@ respond = "in"
 forward_auth = { url = "%(judge)s/verify", timeout = "1s", copy = ["x-user"] }
 
 [[site.route]]
+path = "/told/token"
+proxy = "%(judge)s"
+jwt = { jwks_url = "%(judge)s/jwks", issuer = "https://issuer.test", audience = "api", claims = { sub = "x-user" } }
+
+[[site.route]]
+path = "/told/asked"
+proxy = "%(judge)s"
+forward_auth = { url = "%(judge)s/verify", timeout = "1s", copy = ["x-user"] }
+
+[[site.route]]
+path = "/told/set"
+proxy = "%(judge)s"
+request_headers = { set = { x-user = "alice" } }
+request_id = true
+
+[[site.route]]
 path = "/asked-in-vain"
 respond = "in"
 forward_auth = { url = "%(judge)s/never", timeout = "300ms" }
@@ -107,6 +123,9 @@ class Judge(BaseHTTPRequestHandler):
         if self.path == "/never":
             time.sleep(2)
             return self.answer(200)
+        if self.path.startswith("/told/"):
+            fields = [(name.lower(), value) for name, value in self.headers.items()]
+            return self.answer(200, json.dumps(fields))
         if self.path != "/verify":
             return self.answer(404)
         self.questions.append(dict(self.headers))
@@ -307,6 +326,34 @@ def test_another_server_decides(client, alone):
     assert response.headers["location"] == "https://login.test/"
     assert client.get(alone.url("/asked-in-vain")).status_code == 504
     assert client.get(alone.url("/asked-nobody")).status_code == 502
+
+
+@pytest.mark.parametrize("place", ["token", "asked", "set"])
+def test_a_client_cannot_take_away_what_a_backend_is_told_of_it(alone, certificate, place):
+    """By naming it as a field of its connection. HTTP/2 and HTTP/3 have no such fields: a request with one is malformed."""
+    context = ssl.create_default_context(cafile=str(certificate.cert))
+    plain = socket.create_connection(alone.address, timeout=10)
+    with context.wrap_socket(plain, server_hostname="localhost") as stream:
+        lines = [
+            f"GET /told/{place} HTTP/1.1",
+            "host: localhost",
+            f"authorization: Bearer {token()}",
+            "cookie: session=good",
+            "x-user: root",
+            "x-hop: 1",
+            "te: trailers",
+            "connection: close, X-User, te",
+            "connection: x-hop;a=b, x-request-id, via, client-cert, x-forwarded-for, early-data",
+            "early-data: 1",
+        ]
+        stream.sendall("\r\n".join([*lines, "", ""]).encode())
+        answer = b"".join(iter(lambda: stream.recv(65536), b""))
+    fields = json.loads(answer.partition(b"\r\n\r\n")[2])
+    values = dict(fields)
+    assert [value for name, value in fields if name == "x-user"] == ["alice"], fields
+    assert "x-hop" not in values and "via" in values
+    assert (values["te"], values["x-forwarded-for"], values["early-data"]) == ("trailers", "127.0.0.1", "1")
+    assert ("x-request-id" in values) == (place == "set")
 
 
 @pytest.mark.parametrize("alpn", ["http/1.1", "h2"])

@@ -44,6 +44,7 @@ mod error;
 mod exchange;
 pub mod forwarded;
 pub mod handler;
+mod hop;
 pub mod metrics;
 pub mod middleware;
 mod random;
@@ -105,6 +106,7 @@ impl Gateway {
         let mut exchange = Exchange::begin(request, self.recorder.as_ref());
         exchange.watch_content(request);
         exchange.identify(&self.client, request);
+        hop::take_named(request.headers_mut());
         let route = self.router.find(request, &exchange);
         exchange.takes(route.metrics(), &self.metrics, request);
         let (entered, response) = route.down(&mut exchange, request).await;

@@ -20,6 +20,7 @@ use super::{Proxy, ToldHost};
 use crate::error::{Error, ProxyError};
 use crate::exchange::Exchange;
 use crate::forwarded::{Forwarded, remove_claims};
+use crate::hop::tokens;
 use crate::{Body, Request, Response};
 
 /// What is said of the way that a request came (RFC 9110 §7.6.3): the version that it came by, and our name.
@@ -321,12 +322,6 @@ fn join_cookies(headers: &mut HeaderMap) {
     if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
         headers.insert(COOKIE, cookie);
     }
-}
-
-/// The members of a list, without parameters.
-fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    let members = value.as_bytes().split(|&byte| byte == b',');
-    members.map(|member| member.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii())
 }
 
 fn is_trailers(token: &[u8]) -> bool {
