@@ -5,7 +5,7 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -90,6 +90,11 @@ impl RequestContext {
     /// Our address, as listened on.
     pub fn local_address(&self) -> SocketAddr {
         self.connection.local
+    }
+
+    /// Our address that the client came to, where that is known: with TLS.
+    pub(crate) fn reached(&self) -> Option<IpAddr> {
+        self.connection.reached
     }
 
     /// Which worker serves the connection, from 0.
@@ -199,6 +204,8 @@ pub(crate) struct ConnectionContext {
     pub(crate) protocol: Protocol,
     pub(crate) peer: Mutex<SocketAddr>,
     pub(crate) local: SocketAddr,
+    /// Our address that the client came to; of connections with TLS.
+    pub(crate) reached: Option<IpAddr>,
     pub(crate) worker: usize,
     pub(crate) tls: Option<TlsFacts>,
     pub(crate) rtt: Rtt,

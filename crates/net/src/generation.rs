@@ -10,7 +10,7 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         mpsc::{self, RecvTimeoutError, SyncSender},
@@ -64,11 +64,11 @@ impl Generation {
         };
         let quic = match &tls {
             Some(tls) if config.http3 => {
-                let per_policy = tls.for_each_policy(|clients| {
-                    let mut quic = tls.quic_config(clients)?;
+                let per_policy = tls.for_each_policy(|terms| {
+                    let mut quic = tls.quic_config(terms)?;
                     // req: 8470-3-server-decides
                     quic.max_early_data_size = if config.early_data { u32::MAX } else { 0 };
-                    let tickets = binding(clients).map(|binding| {
+                    let tickets = binding(terms.clients).map(|binding| {
                         tickets.bound("quic", &[binding, &remembered(&config)].concat()) as _
                     });
                     Ok(Chosen { tls: Arc::new(quic), tickets })
@@ -199,8 +199,8 @@ fn quic_with(before: &ServerConfig, config: &Config) -> ServerConfig {
 }
 
 impl ByName for PerPolicy<Chosen> {
-    fn choose(&self, name: Option<&str>) -> Chosen {
-        self.of(name).clone()
+    fn choose(&self, name: Option<&str>, local: Option<IpAddr>) -> Chosen {
+        self.of(name, local).clone()
     }
 }
 

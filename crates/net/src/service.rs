@@ -240,7 +240,8 @@ impl<S: HttpService> Dispatch<S> {
     fn refusal(&self, request: &Request<Body>, context: &RequestContext) -> Option<StatusCode> {
         if let Some(shown) = &*self.shown.borrow()
             && let Some(tls) = context.tls()
-            && !shown.shows_the_same(tls.server_name.as_deref(), host(request).as_deref())
+            && let asked = shown.asked(tls.server_name.as_deref(), context.reached())
+            && !shown.shows_the_same(asked, host(request).as_deref())
         {
             // req: 9114-3.3-misdirected
             return Some(StatusCode::MISDIRECTED_REQUEST);

@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     fs,
+    net::IpAddr,
     path::Path,
     sync::{Arc, Once},
     thread,
@@ -20,7 +21,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
 
 use self::{
-    certificates::{Certificates, Shown, Source, is_same},
+    certificates::{Certificates, Shown, Source, Unnamed, is_same},
     challenge::WithChallenges,
     secrets::SecretsFile,
 };
@@ -39,7 +40,7 @@ mod verifier;
 pub use self::challenge::{AnsweredHost, Challenges};
 pub use self::client_auth::ClientAuth;
 pub use self::error::TlsError;
-pub(crate) use self::policies::{PerPolicy, TcpTls};
+pub(crate) use self::policies::{PerPolicy, TcpTls, Terms};
 pub use self::resolver::{Certificate, CertificateResolver, Hello};
 pub use self::settings::{CipherSuite, KeyExchange, Settings, Version};
 pub use self::staple::StapleError;
@@ -93,7 +94,7 @@ impl ServerTls {
     fn new(otherwise: Source, provider: CryptoProvider) -> Self {
         gather_entropy(provider.secure_random);
         Self {
-            certificates: Arc::new(Certificates { names: HashMap::new(), otherwise }),
+            certificates: Arc::new(Certificates::new(HashMap::new(), otherwise)),
             clients: None,
             provider: Arc::new(provider),
             settings: Settings::default(),
@@ -119,7 +120,7 @@ impl ServerTls {
         stapled.ocsp = Some(der);
         let names = self.certificates.names.clone();
         let otherwise = Source::Fixed(Arc::new(stapled));
-        self.certificates = Arc::new(Certificates { names, otherwise });
+        self.certificates = Arc::new(Certificates::new(names, otherwise));
         Ok(self)
     }
 
@@ -138,13 +139,16 @@ impl ServerTls {
 
     /// Shows other certificates to clients that ask for one of these names by SNI: `example.com`, or `*.example.com` for
     /// one label, and lets in whom those let in. Who asks for another name, or for none, sees this one.
+    ///
+    /// A name may be an address, as URLs write it: `192.0.2.1`, `[2001:db8::1]`. Nobody asks for those; who asks for no name is shown
+    /// what belongs to the address of ours that it came to.
     #[must_use]
     pub fn with_names(mut self, names: impl IntoIterator<Item = (String, Self)>) -> Self {
         let shown =
             |tls: Self| Shown { source: tls.certificates.otherwise.clone(), clients: tls.clients };
         let names = names.into_iter().map(|(name, tls)| (name, shown(tls))).collect();
         let otherwise = self.certificates.otherwise.clone();
-        self.certificates = Arc::new(Certificates { names, otherwise });
+        self.certificates = Arc::new(Certificates::new(names, otherwise));
         self
     }
 
@@ -172,6 +176,17 @@ impl ServerTls {
         self
     }
 
+    /// What a client has asked for, as far as it decides anything: the name of its SNI, or the address that it came to where it gave
+    /// none and that is a name of ours.
+    pub(crate) fn asked<'a>(
+        &'a self,
+        server_name: Option<&'a str>,
+        local: Option<IpAddr>,
+    ) -> Option<&'a str> {
+        let of_address = || self.certificates.addresses.get(&local?.to_canonical());
+        server_name.or_else(|| of_address().map(String::as_str))
+    }
+
     /// Whether a request for `host` may come on a connection that asked for `name`: it would be shown the same certificate, and let in
     /// by the same. Without a name, that of clients who ask for none.
     pub(crate) fn shows_the_same(&self, name: Option<&str>, host: Option<&str>) -> bool {
@@ -187,7 +202,7 @@ impl ServerTls {
 
     /// Whether clients are not all shown the same, or not let in by the same.
     pub(crate) fn has_several(&self) -> bool {
-        let Certificates { names, otherwise } = &*self.certificates;
+        let Certificates { names, otherwise, .. } = &*self.certificates;
         let is_like =
             |one: &Shown| one.source.is_like(otherwise, is_same) && one.clients == self.clients;
         otherwise.fixed().is_none() || !names.values().all(is_like)
@@ -223,7 +238,7 @@ impl ServerTls {
 
     /// By names: none for those who ask for none.
     fn shown(&self) -> Vec<(Vec<String>, &CertifiedKey)> {
-        let Certificates { names, otherwise } = &*self.certificates;
+        let Certificates { names, otherwise, .. } = &*self.certificates;
         let mut shown: Vec<(Vec<String>, &CertifiedKey)> = Vec::new();
         let mut names: Vec<_> = names.iter().collect();
         names.sort_by_key(|(name, _)| *name);
@@ -281,14 +296,13 @@ impl ServerTls {
     }
 
     /// For TCP: TLS 1.3 and 1.2, ALPN `h2` and `http/1.1`.
-    pub(crate) fn tcp_config(
-        &self,
-        clients: Option<&ClientAuth>,
-    ) -> Result<rustls::ServerConfig, TlsError> {
+    pub(crate) fn tcp_config(&self, terms: Terms<'_>) -> Result<rustls::ServerConfig, TlsError> {
         let versions = self.settings.versions();
-        let mut config = self.config(clients, &versions, &[b"h2", b"http/1.1"])?;
+        let mut config = self.config(terms, &versions, &[b"h2", b"http/1.1"])?;
         config.max_fragment_size = Some(TCP_RECORD);
-        if let Some(challenges) = self.challenges.clone() {
+        if let Some(challenges) = self.challenges.clone()
+            && terms.unnamed.is_none()
+        {
             // Last: who can speak HTTP is served by it.
             config.alpn_protocols.push(challenge::PROTOCOL.to_vec());
             let certificates = self.certificates.clone();
@@ -298,12 +312,9 @@ impl ServerTls {
     }
 
     /// For QUIC: TLS 1.3 only (RFC 9001 §4.2), ALPN `h3`; early data is switched on by whoever has tickets for it.
-    pub(crate) fn quic_config(
-        &self,
-        clients: Option<&ClientAuth>,
-    ) -> Result<rustls::ServerConfig, TlsError> {
+    pub(crate) fn quic_config(&self, terms: Terms<'_>) -> Result<rustls::ServerConfig, TlsError> {
         // req: 9114-3.2-alpn
-        let mut config = self.config(clients, &[&rustls::version::TLS13], &[b"h3"])?;
+        let mut config = self.config(terms, &[&rustls::version::TLS13], &[b"h3"])?;
         // A client keeps one connection, so that it can use one.
         config.send_tls13_tickets = config.send_tls13_tickets.min(1);
         Ok(config)
@@ -311,7 +322,7 @@ impl ServerTls {
 
     fn config(
         &self,
-        clients: Option<&ClientAuth>,
+        Terms { clients, unnamed }: Terms<'_>,
         versions: &[&'static rustls::SupportedProtocolVersion],
         alpn: &[&[u8]],
     ) -> Result<rustls::ServerConfig, TlsError> {
@@ -322,7 +333,10 @@ impl ServerTls {
             Some(clients) => builder.with_client_cert_verifier(clients.verifier()),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_cert_resolver(self.certificates.clone());
+        let mut config = builder.with_cert_resolver(match unnamed {
+            Some(source) => Arc::new(Unnamed(source.clone())),
+            None => self.certificates.clone(),
+        });
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         config.max_early_data_size = 0;
         // Our order of cipher suites counts, see `provider`: most clients put AES-256-GCM first without need.

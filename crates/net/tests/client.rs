@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+#[path = "client/addresses.rs"]
+mod addresses;
 #[path = "client/bad_input.rs"]
 mod bad_input;
 #[path = "client/early.rs"]

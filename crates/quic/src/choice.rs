@@ -1,14 +1,16 @@
-//! A server whose TLS depends on the name that a client asks for (SNI, RFC 6066 §3): sites that let in other clients.
+//! A server whose TLS depends on the name that a client asks for (SNI, RFC 6066 §3), or on where it came when it asks for none: sites
+//! that let in other clients.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use crate::Tickets;
 
 /// Chooses the TLS of a handshake when its ClientHello has come.
 pub trait ByName: fmt::Debug + Send + Sync {
-    /// For a client that asks for this name, in lower case, or for none. All have to agree to the same cipher suites and to the same
+    /// For a client that asks for this name, in lower case, or for none, at this address of ours, as far as the socket tells. All have
+    /// to agree to the same cipher suites and to the same
     /// early data as [`ServerConfig::tls`](crate::ServerConfig::tls).
-    fn choose(&self, name: Option<&str>) -> Chosen;
+    fn choose(&self, name: Option<&str>, local: Option<IpAddr>) -> Chosen;
 }
 
 /// What a handshake goes on with.

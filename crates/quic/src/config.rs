@@ -192,13 +192,14 @@ impl ServerConfig {
     pub(crate) fn to_engine(
         &self,
         token_key: &TokenKey,
-    ) -> Result<quinn_proto::ServerConfig, ConfigError> {
+    ) -> Result<(quinn_proto::ServerConfig, Arc<crypto::Server>), ConfigError> {
         let Config { observe, migration, tickets, by_name, .. } = &self.transport;
         let session = crypto::Server::new(self.tls.clone(), observe.clone(), *migration)?
             .with_tickets(tickets.clone())
             .with_choice(by_name.clone());
+        let session = Arc::new(session);
         let mut engine =
-            quinn_proto::ServerConfig::new(Arc::new(session), Arc::new(token_key.clone()));
+            quinn_proto::ServerConfig::new(session.clone(), Arc::new(token_key.clone()));
         // req: 9000-8.1.3-next-time
         let mut next = ValidationTokenConfig::default();
         next.lifetime(token::NEXT_LIFETIME).log(Arc::new(token::Looked)).sent(1);
@@ -210,7 +211,7 @@ impl ServerConfig {
             .max_incoming(MAX_UNDECIDED)
             .incoming_buffer_size(0)
             .incoming_buffer_size_total(0);
-        Ok(engine)
+        Ok((engine, session))
     }
 }
 

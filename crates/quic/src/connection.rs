@@ -12,7 +12,12 @@ mod pacing;
 mod unproven;
 
 use std::{
-    collections::VecDeque, fmt, net::SocketAddr, ops::ControlFlow, sync::Arc, time::Duration,
+    collections::VecDeque,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    ops::ControlFlow,
+    sync::Arc,
+    time::Duration,
     time::Instant,
 };
 
@@ -376,6 +381,11 @@ impl Connection {
     /// The peer's address; an IPv4 one as such, whatever the socket calls it.
     pub fn remote_address(&self) -> SocketAddr {
         canonical(self.engine.remote_address())
+    }
+
+    /// Our address that the peer came to, as far as the socket tells.
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        self.engine.local_ip().map(|ip| ip.to_canonical())
     }
 
     /// The last address that the peer has proven to be its own (RFC 9000 §8.2): whoever is held to account by an address is by

@@ -17,7 +17,7 @@ mod retry;
 mod session;
 mod ticket;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use quinn_proto::{ConnectError, ConnectionId, transport_parameters::TransportParameters};
 use rustls::{
@@ -32,6 +32,7 @@ use self::{deferred::Deferred, initial::Initial, session::TlsSession};
 use crate::{ByName, Chosen, ConfigError, Tickets};
 
 /// A server's TLS, in the form that the engine asks for.
+#[derive(Clone)]
 pub(crate) struct Server {
     tls: Arc<rustls::ServerConfig>,
     initial: Arc<Initial>,
@@ -39,6 +40,8 @@ pub(crate) struct Server {
     may_migrate: bool,
     tickets: Option<Arc<dyn Tickets>>,
     by_name: Option<Arc<dyn ByName>>,
+    /// Where the client came, for whoever chooses.
+    local: Option<IpAddr>,
 }
 
 /// A client's TLS, in the form that the engine asks for.
@@ -64,7 +67,7 @@ impl Server {
         // req: 9001-4.2-tls-version
         quic::ServerConnection::new(tls.clone(), Version::V1, Vec::new())
             .map_err(ConfigError::Tls)?;
-        Ok(Self { tls, initial, observe, may_migrate, tickets: None, by_name: None })
+        Ok(Self { tls, initial, observe, may_migrate, tickets: None, by_name: None, local: None })
     }
 
     /// With tickets of ours, if there are any.
@@ -75,6 +78,12 @@ impl Server {
     /// With a choice by name, if there is any.
     pub(crate) fn with_choice(self, by_name: Option<Arc<dyn ByName>>) -> Self {
         Self { by_name, ..self }
+    }
+
+    /// The same for a client that came to this address of ours; `None` where that makes no difference.
+    pub(crate) fn at(&self, local: Option<IpAddr>) -> Option<Self> {
+        let is_of_use = self.by_name.is_some() && local.is_some();
+        is_of_use.then(|| Self { local, ..self.clone() })
     }
 
     /// Without a choice.

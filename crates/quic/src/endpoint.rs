@@ -27,6 +27,7 @@ use self::{
 use crate::{
     ClientConfig, CloseReason, ConfigError, Connection, ConnectionKey, Counters, ServerConfig,
     connection::Sending,
+    crypto,
     place::{Owner, Place},
     timer::Timers,
     wire::{Datagram, Wire},
@@ -83,6 +84,8 @@ pub struct Endpoint<A: Application> {
     app: A,
     engine: quinn_proto::Endpoint,
     place: Place,
+    /// What new connections get, and its TLS.
+    server: Option<(Arc<quinn_proto::ServerConfig>, Arc<crypto::Server>)>,
     connections: Table<A::State>,
     timers: Timers,
     admission: Admission,
@@ -114,6 +117,7 @@ impl<A: Application> Endpoint<A> {
             app,
             engine: quinn_proto::Endpoint::new(config, None, true, None),
             place,
+            server: None,
             connections: Table::default(),
             timers: Timers::default(),
             admission: Admission::default(),
@@ -161,8 +165,10 @@ impl<A: Application> Endpoint<A> {
 
     /// Server: what new connections get from now on; those that exist keep what they have.
     pub fn set_server(&mut self, config: &ServerConfig) -> Result<(), ConfigError> {
-        let engine_config = config.to_engine(self.place.token_key())?;
-        self.engine.set_server_config(Some(Arc::new(engine_config)));
+        let (engine_config, session) = config.to_engine(self.place.token_key())?;
+        let engine_config = Arc::new(engine_config);
+        self.engine.set_server_config(Some(engine_config.clone()));
+        self.server = Some((engine_config, session));
         self.admission.set_policy(&config.transport);
         Ok(())
     }

@@ -301,7 +301,7 @@ impl<S: HttpService> Connection<S> {
         };
         let mut drain = self.drain.clone();
         let (began, handshakes) = (Instant::now(), &self.dispatch.counters.handshakes);
-        let handshake = timeout(config.handshake_timeout, accept_tls(&tls, io));
+        let handshake = timeout(config.handshake_timeout, accept_tls(&tls, io, reached(&handle)));
         let stream = tokio::select! {
             stream = handshake => stream,
             () = drain.expired_after_start() => return,
@@ -481,6 +481,7 @@ impl<S: HttpService> Connection<S> {
             protocol,
             peer: Mutex::new(self.peer),
             local: self.local,
+            reached: tls.as_ref().and_then(|_| reached(&tcp)),
             worker: self.dispatch.worker,
             tls,
             rtt: Rtt::Tcp(tcp),
@@ -552,13 +553,13 @@ async fn is_http2(io: &mut Io) -> std::io::Result<bool> {
     Ok(matches)
 }
 
-/// TLS, which the name that the client asks for chooses where that decides whom it lets in.
-async fn accept_tls(tls: &TcpTls, io: Io) -> std::io::Result<TlsStream<Io>> {
+/// TLS, which the name that the client asks for chooses where that decides whom it lets in, or our address where it asks for none.
+async fn accept_tls(tls: &TcpTls, io: Io, local: Option<IpAddr>) -> std::io::Result<TlsStream<Io>> {
     if let Some(only) = tls.only() {
         return TlsAcceptor::from(only.clone()).accept(io).await;
     }
     let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), io).await?;
-    let chosen = tls.of(&start.client_hello()).clone();
+    let chosen = tls.of(&start.client_hello(), local).clone();
     start.into_stream(chosen).await
 }
 
@@ -611,6 +612,11 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor 
             Err(_) => tracing::error!("a request panicked"),
         }
     }
+}
+
+/// Our address that the client came to: the listener's may stand for many.
+fn reached(stream: &TcpHandle) -> Option<IpAddr> {
+    Some(stream.upgrade()?.local_addr().ok()?.ip())
 }
 
 type TcpHandle = std::sync::Weak<TcpStream>;

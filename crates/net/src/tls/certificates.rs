@@ -1,6 +1,11 @@
 //! The certificates of a server, and the one that is shown to a client.
 
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use rustls::{
     server::{ClientHello, ResolvesServerCert},
@@ -18,6 +23,8 @@ use super::{
 pub(super) struct Certificates {
     pub(super) names: HashMap<String, Shown>,
     pub(super) otherwise: Source,
+    /// Those of `names` that are addresses, as they are written there: clients ask for none of them, and come there.
+    pub(super) addresses: BTreeMap<IpAddr, String>,
 }
 
 /// Where a certificate comes from.
@@ -82,7 +89,23 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
+/// Shows the same to everyone who is not told apart by a name.
+#[derive(Debug)]
+pub(super) struct Unnamed(pub(super) Source);
+
+impl ResolvesServerCert for Unnamed {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.resolve(hello)
+    }
+}
+
 impl Certificates {
+    pub(super) fn new(names: HashMap<String, Shown>, otherwise: Source) -> Self {
+        let address = |name: &String| Some((address(name)?, name.clone()));
+        let addresses = names.keys().filter_map(address).collect();
+        Self { names, otherwise, addresses }
+    }
+
     /// Whether there are the same names, which let in the same, with certificates that are the same by this measure.
     pub(super) fn are_like(
         &self,
@@ -108,6 +131,15 @@ impl Certificates {
         };
         self.names.get(name).or_else(wildcard)
     }
+}
+
+/// The address that a host is, written as in a URL (RFC 3986 §3.2.2).
+fn address(host: &str) -> Option<IpAddr> {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+    }
+    .map(|ip| ip.to_canonical())
 }
 
 /// Whether the certificates are the same. The keys are the same then: each belongs to its certificate.

@@ -84,18 +84,18 @@ fn quic_gets_aes_128_first_and_nothing_below_tls_13() {
         files.write("key.pem", &key),
     )
     .unwrap();
-    let quic = tls.quic_config(None).unwrap();
+    let quic = tls.quic_config(Terms::default()).unwrap();
     assert_eq!(quic.alpn_protocols, [b"h3".to_vec()]);
     assert_eq!(quic.max_early_data_size, 0);
     let first = quic.crypto_provider().cipher_suites[0].suite();
     assert_eq!(first, rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
-    let tcp = tls.tcp_config(None).unwrap();
+    let tcp = tls.tcp_config(Terms::default()).unwrap();
     assert_eq!(tcp.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
 }
 
 /// What a client that asks for `name` is shown by `tls`.
 fn shown(tls: &ServerTls, name: &str) -> CertificateDer<'static> {
-    let server = Arc::new(tls.tcp_config(None).expect("a configuration"));
+    let server = Arc::new(tls.tcp_config(Terms::default()).expect("a configuration"));
     let mut server = rustls::ServerConnection::new(server).expect("a server");
     let mut client = rustls::ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()
@@ -237,7 +237,7 @@ fn a_client_can_read_from_the_first_flight_of_tcp() {
     let name = "localhost".try_into().unwrap();
     let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
     let mut server =
-        rustls::ServerConnection::new(Arc::new(tls.tcp_config(None).unwrap())).unwrap();
+        rustls::ServerConnection::new(Arc::new(tls.tcp_config(Terms::default()).unwrap())).unwrap();
     while client.is_handshaking() || server.is_handshaking() {
         carry(&mut client, &mut server);
         carry(&mut server, &mut client);

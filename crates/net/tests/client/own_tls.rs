@@ -22,20 +22,20 @@ use sterna_net::{
 use crate::world::{EACH, World, exchange, run, settled, text};
 
 /// A certificate and its key.
-struct Pair {
-    der: CertificateDer<'static>,
+pub(crate) struct Pair {
+    pub(crate) der: CertificateDer<'static>,
     pem: String,
     key: Vec<u8>,
 }
 
 impl Pair {
-    fn of(name: &str) -> Self {
+    pub(crate) fn of(name: &str) -> Self {
         let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         let (der, pem) = (made.cert.der().clone(), made.cert.pem());
         Self { der, pem, key: made.signing_key.serialize_der() }
     }
 
-    fn key(&self) -> PrivateKeyDer<'static> {
+    pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key.clone()).into()
     }
 
@@ -43,7 +43,7 @@ impl Pair {
         Certificate::from_der(vec![self.der.clone()], self.key()).unwrap()
     }
 
-    fn of_client(&self) -> ClientCertificate {
+    pub(crate) fn of_client(&self) -> ClientCertificate {
         ClientCertificate::from_der(vec![self.der.clone()], self.key())
     }
 }
@@ -132,7 +132,7 @@ fn is_refused(outcome: &Result<String, Kind>) -> bool {
 }
 
 /// The authorities of one client: itself.
-fn authorities(pair: &Pair, name: &str) -> ClientAuth {
+pub(crate) fn authorities(pair: &Pair, name: &str) -> ClientAuth {
     let file: PathBuf =
         std::env::temp_dir().join(format!("sterna-own-tls-{}-{name}.pem", std::process::id()));
     std::fs::write(&file, &pair.pem).unwrap();

@@ -49,7 +49,7 @@ impl Deferred {
         let message = std::mem::take(&mut self.message);
         let name = server_name(&message);
         let chosen = match &self.server.by_name {
-            Some(by_name) => by_name.choose(name.as_deref()),
+            Some(by_name) => by_name.choose(name.as_deref(), self.server.local),
             None => self.server.chosen(),
         };
         let opened = open(chosen, self.version, std::mem::take(&mut self.params));

@@ -1,8 +1,12 @@
 //! What becomes of a first flight: a connection, a Retry or a refusal.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use quinn_proto::Incoming;
+use quinn_proto::{Incoming, ServerConfig};
 
 use super::{
     Admit, Application, Endpoint,
@@ -170,10 +174,20 @@ impl<A: Application> Endpoint<A> {
         }
     }
 
+    /// What a client gets that came to this address of ours, where that is something else than what all get.
+    fn server_at(&self, local: Option<IpAddr>) -> Option<Arc<ServerConfig>> {
+        let (config, session) = self.server.as_ref()?;
+        let session = session.at(local.map(|ip| ip.to_canonical()))?;
+        let mut config = ServerConfig::clone(config);
+        config.crypto = Arc::new(session);
+        Some(Arc::new(config))
+    }
+
     fn accept(&mut self, incoming: Incoming, bytes: usize, now: Instant, wire: &mut impl Wire) {
         let is_proven = incoming.remote_address_validated();
         let deadline = now + self.admission.handshake_timeout;
-        match self.engine.accept(incoming, now, &mut self.reply, None) {
+        let server = self.server_at(incoming.local_ip());
+        match self.engine.accept(incoming, now, &mut self.reply, server) {
             Ok((handle, connection)) => {
                 let key = self.open(handle, connection, self.admission.sending, deadline, now);
                 if !is_proven && let Some(slot) = self.connections.get_mut(key) {

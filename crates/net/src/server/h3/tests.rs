@@ -47,7 +47,9 @@ impl<S: HttpService> World<S> {
     ) -> Self {
         let (tls, roots) = credentials();
         let server = ServerConfig {
-            tls: Arc::new(tls.quic_config(None).expect("a valid configuration")),
+            tls: Arc::new(
+                tls.quic_config(crate::tls::Terms::default()).expect("a valid configuration"),
+            ),
             transport: config.quic.clone(),
         };
         let counters: Arc<crate::counters::WorkerCounters> = Arc::default();

@@ -64,7 +64,7 @@ struct Names {
 }
 
 impl ByName for Names {
-    fn choose(&self, name: Option<&str>) -> Chosen {
+    fn choose(&self, name: Option<&str>, _: Option<std::net::IpAddr>) -> Chosen {
         self.asked.lock().unwrap().push(name.map(str::to_owned));
         Chosen { tls: self.tls.clone(), tickets: None }
     }

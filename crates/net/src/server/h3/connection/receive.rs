@@ -177,6 +177,7 @@ impl<S: HttpService> Connection<S> {
             protocol: Protocol::Http3,
             peer: Mutex::new(quic.validated_address()),
             local: self.local,
+            reached: quic.local_ip(),
             worker: self.dispatch.worker,
             tls: Some(facts(quic)),
             rtt: Rtt::Quic(AtomicU64::new(0)),
