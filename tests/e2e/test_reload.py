@@ -65,6 +65,70 @@ def test_reloads_lose_and_cut_nothing_on_any_version(running, trusting):
     server.stop()
 
 
+BY_CLIENT = """
+[[site.route]]
+path = "/who"
+client = "203.0.113.0/24"
+respond = "whom the proxy names"
+
+[[site.route]]
+path = "/staff"
+respond = "in"
+allow = "203.0.113.0/24"
+"""
+
+
+def test_whose_word_counts_for_who_a_client_is_changes_on_connections_that_stay(running, trusting):
+    one = running()
+    server = one.server
+
+    def trust(number, networks):
+        one.write(number, more=BY_CLIENT)
+        line = f"trusted_proxies = {networks}\n" if networks else ""
+        one.file.write_text(line + one.file.read_text())
+        assert one.admin.post("/reload").status == (422 if "nonsense" in networks else 200)
+
+    def connections():
+        counters = one.admin.get("/status").json()["counters"]
+        return counters["tcp_connections"], counters["quic_connections"]
+
+    trust(2, "")
+    with (
+        httpx.Client(verify=trusting, http2=False) as http1,
+        httpx.Client(verify=trusting, http2=True, http1=False) as http2,
+        Client(server.address).connect() as http3,
+    ):
+        line = {"x-forwarded-for": "203.0.113.5"}
+
+        def answers(path):
+            """By HTTP/1.1, HTTP/2 and HTTP/3."""
+            tcp = [client.get(server.url(path), headers=line) for client in (http1, http2)]
+            quic = http3.fetch(path, headers=list(line.items()))
+            return [(answer.status_code, answer.text) for answer in tcp] + [(quic.status, quic.body.decode())]
+
+        def are_believed(number):
+            who, staff = answers("/who"), [status for status, _ in answers("/staff")]
+            if who == [(200, "whom the proxy names")] * 3 and staff == [200] * 3:
+                return True
+            assert (who, staff) == ([(200, f"g{number}")] * 3, [403] * 3)
+            return False
+
+        assert not are_believed(2)
+        opened = connections()
+        for number, networks, believed in [
+            (3, '"127.0.0.1"', True),
+            (4, '["10.0.0.0/8", "127.0.0.0/8"]', True),
+            (5, '["10.0.0.0/8"]', False),
+            (6, '["127.0.0.0/8"]', True),
+            (7, '["nonsense"]', True),
+            (8, "", False),
+        ]:
+            trust(number, networks)
+            assert are_believed(number) == believed, networks
+        assert connections() == opened, "all of it on the connections of the begin"
+    server.stop()
+
+
 def test_a_new_certificate_is_seen_over_tcp_and_quic_at_once_and_connections_stay(running, trusting, tmp_path):
     one = running()
     with httpx.Client(verify=trusting) as before:
