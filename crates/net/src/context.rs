@@ -294,6 +294,28 @@ pub(crate) fn tcp_info(stream: &Weak<TcpStream>) -> Option<TcpInfoHead> {
 }
 
 impl TcpInfoHead {
+    /// How often in a row the peer was asked for an acknowledgement, by what it has not acknowledged, by a probe of its window or by one
+    /// that keeps alive, and has not said a word.
+    pub(crate) fn unanswered(&self) -> u8 {
+        let [_, _, retransmits, probes, ..] = self.flags;
+        retransmits.max(probes)
+    }
+
+    /// For how long it has acknowledged nothing, nor said that there is nothing.
+    pub(crate) fn since_ack(&self) -> Duration {
+        let [.., millis, _, _, _, _, _, _, _, _, _, _, _] = self.figures;
+        Duration::from_millis(millis.into())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(unanswered: u8, since_ack: Duration, rtt: Duration) -> Self {
+        let mut figures = [0; 24];
+        figures[12] = u32::try_from(since_ack.as_millis()).expect("short enough");
+        figures[15] = u32::try_from(rtt.as_micros()).expect("short enough");
+        let flags = [1, 0, 0, unanswered, 0, 0, 0, 0];
+        Self { flags, figures, _pacing: [0; 2], bytes_acknowledged: 0, bytes_received: 0 }
+    }
+
     /// The smoothed round-trip time.
     pub(crate) fn rtt(&self) -> Duration {
         let [.., micros, _, _, _, _, _, _, _, _] = self.figures;
@@ -320,8 +342,9 @@ pub(crate) fn acknowledged(stream: &TcpStream) -> Option<u64> {
 #[repr(C)]
 #[expect(unreachable_pub, reason = "the macro makes `TcpInfo` public, which names it")]
 pub struct TcpInfoHead {
-    _flags: [u8; 8],
-    /// From `tcpi_rto` to `tcpi_total_retrans`; `tcpi_rtt` is the ninth from the end.
+    /// From `tcpi_state`: the third is `tcpi_retransmits`, the fourth `tcpi_probes`.
+    flags: [u8; 8],
+    /// From `tcpi_rto` to `tcpi_total_retrans`; `tcpi_rtt` is the ninth from the end, `tcpi_last_ack_recv` the twelfth.
     figures: [u32; 24],
     _pacing: [u64; 2],
     pub(crate) bytes_acknowledged: u64,

@@ -93,7 +93,7 @@ counters! {
     slow_clients,
     /// Connections told to go because other certificates had replaced those that they began with.
     retired_connections,
-    /// Connections over HTTP/3 given up in a drain because their client acknowledged nothing any more.
+    /// Connections given up in a drain because their client acknowledged nothing any more.
     vanished_clients,
     /// Panics in services and response bodies.
     panics,

@@ -5,6 +5,7 @@ mod bind;
 mod config;
 pub(crate) mod h3;
 pub(crate) mod lag;
+pub(crate) mod silence;
 pub(crate) mod tcp;
 
 use std::{

@@ -10,6 +10,7 @@ mod io;
 mod message;
 mod outbox;
 mod proxy_protocol;
+mod silence;
 mod tracked;
 
 use std::{
@@ -44,6 +45,7 @@ use self::{
     activity::{Activity, Due},
     gather::Gather,
     io::Io,
+    silence::Silence,
     tracked::{Busy, Tracked},
 };
 use crate::{
@@ -55,7 +57,7 @@ use crate::{
     generation::Generation,
     inspect::Registry,
     limit::per_source::Held,
-    server::Config,
+    server::{Config, silence::ASK_EVERY},
     service::{Dispatch, HttpService},
     shutdown::Drain,
     tls::{TcpTls, challenge},
@@ -377,9 +379,9 @@ impl<S: HttpService> Connection<S> {
             .max_header_size(config.max_header_size)
             .max_buf_size(config.max_header_size.max(MIN_HTTP1_BUFFER));
         self.activity.time_heads();
-        let service = self.service(Protocol::Http1, tls, tcp);
+        let service = self.service(Protocol::Http1, tls, tcp.clone());
         let connection = builder.serve_connection(TokioIo::new(io), service);
-        self.drive(connection, |connection| connection.graceful_shutdown()).await;
+        self.drive(connection, tcp, |connection| connection.graceful_shutdown()).await;
     }
 
     async fn serve_http2<I>(self, io: I, tls: Option<TlsFacts>, tcp: TcpHandle)
@@ -399,14 +401,14 @@ impl<S: HttpService> Connection<S> {
             .max_send_buf_size(HTTP2_SEND_BUFFER)
             .keep_alive_interval(HTTP2_PING_INTERVAL)
             .keep_alive_timeout(HTTP2_PING_TIMEOUT);
-        let service = self.service(Protocol::Http2, tls, tcp);
+        let service = self.service(Protocol::Http2, tls, tcp.clone());
         let connection = Gather::new(io)
             .serve(self.activity.clone(), |io| builder.serve_connection(TokioIo::new(io), service));
-        self.drive(connection, |gathered| gathered.connection().graceful_shutdown()).await;
+        self.drive(connection, tcp, |gathered| gathered.connection().graceful_shutdown()).await;
     }
 
     /// Runs a hyper connection by the clocks of this server.
-    async fn drive<C, E>(self, connection: C, mut goodbye: impl FnMut(Pin<&mut C>))
+    async fn drive<C, E>(self, connection: C, tcp: TcpHandle, mut goodbye: impl FnMut(Pin<&mut C>))
     where
         C: Future<Output = Result<(), E>>,
         E: std::fmt::Display,
@@ -418,6 +420,9 @@ impl<S: HttpService> Connection<S> {
         // A client that is told to go and takes nothing of what it asked for must not stay for ever.
         let patience = sleep(Duration::MAX);
         let mut patience = pin!(patience);
+        // Since the drain began, in which the client may have gone away without a word.
+        let mut silence = None;
+        let mut asks = pin!(sleep(Duration::MAX));
         // The clocks go on for a connection that is told to go by this: it has no deadline.
         let mut retired = false;
         let mut retires = pin!(era.over(peer.port()));
@@ -430,9 +435,22 @@ impl<S: HttpService> Connection<S> {
                     }
                     return;
                 }
-                () = drain.started(), if !leaving => {
-                    leaving = true;
-                    goodbye(connection.as_mut());
+                () = drain.started(), if silence.is_none() => {
+                    let now = Instant::now();
+                    silence = Some(Silence::begin(tcp.clone(), now));
+                    asks.as_mut().reset((now + ASK_EVERY).into());
+                    if !leaving {
+                        leaving = true;
+                        goodbye(connection.as_mut());
+                    }
+                }
+                () = &mut asks => {
+                    let now = Instant::now();
+                    if silence.as_ref().is_some_and(|silence| silence.is_too_long(now)) {
+                        dispatch.counters.vanished_clients.increment();
+                        return;
+                    }
+                    asks.as_mut().reset((now + ASK_EVERY).into());
                 }
                 () = deadline.expired_after_start() => return,
                 () = &mut retires, if !retired => {

@@ -1,10 +1,9 @@
-//! Whether the client is still there, which a drain wants to know: one that has gone away would be waited for until the
-//! deadline, and so would everybody who waits for the end of the process.
-//!
-//! A request that runs for long has no packets either. So the client is asked: who is there acknowledges a PING within a round
-//! trip (RFC 9000 §13.2.1), whatever its request does, and nobody else can do that for it.
+//! Whether the client is still there, which a drain wants to know: who is there acknowledges a PING within a round trip
+//! (RFC 9000 §13.2.1), whatever its request does, and nobody else can do that for it.
 
 use std::time::{Duration, Instant};
+
+use crate::server::silence::{ASK_EVERY, patience};
 
 /// What has been heard of a client since the drain began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +28,7 @@ pub(super) enum Verdict {
 
 impl Silence {
     pub(super) fn new(acks: u64, now: Instant) -> Self {
-        Self { acks, since: now, asked: now, patience: PATIENCE }
+        Self { acks, since: now, asked: now, patience: patience(Duration::ZERO) }
     }
 
     /// With so many ACK frames now; an acknowledgement takes `rtt`.
@@ -37,9 +36,7 @@ impl Silence {
         if acks != self.acks {
             *self = Self::new(acks, now);
         }
-        // Three probes, each after twice the time of the one before, by the first estimate of that time: three round trips
-        // (RFC 9002 §6.2.1, §5.3).
-        self.patience = PATIENCE.max(rtt * 3 * (1 + 2 + 4));
+        self.patience = patience(rtt);
         if now >= self.since + self.patience {
             return Verdict::Gone;
         }
@@ -55,12 +52,6 @@ impl Silence {
         (self.asked + ASK_EVERY).min(self.since + self.patience)
     }
 }
-
-/// The longest hole that a network should be forgiven has five seconds: the last probe in it may be followed by the next after
-/// as long once more, and that must have its time.
-const PATIENCE: Duration = Duration::from_secs(12);
-
-const ASK_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
