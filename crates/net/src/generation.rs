@@ -166,12 +166,14 @@ fn remembered(config: &Config) -> Vec<u8> {
     let sterna_quic::Config {
         stream_window,
         connection_window,
+        initial_connection_window,
         max_bidi_streams,
         max_uni_streams,
         datagrams,
         ..
     } = &config.quic;
-    let windows = (stream_window, connection_window, max_bidi_streams, max_uni_streams, datagrams);
+    let first = connection_window.min(initial_connection_window);
+    let windows = (stream_window, first, max_bidi_streams, max_uni_streams, datagrams);
     format!("{:?}", (config.early_data, windows, config.max_header_size, &config.h3)).into_bytes()
 }
 

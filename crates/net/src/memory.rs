@@ -135,6 +135,12 @@ impl Account {
         self.ledger.leaving.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// What one connection may hold: a part of what is free, so that each gets less the more of them hold something.
+    pub(crate) fn allowance(&self) -> u64 {
+        let free = |limit: u64| limit.saturating_sub(self.ledger.held()) / SHARE;
+        self.ledger.limit.map_or(u64::MAX, free)
+    }
+
     /// Waits until connections are to be asked to go: at once when memory begins to be short, and every now and then while it is.
     pub(crate) async fn short(&self) {
         let short = self.ledger.short.notified();
@@ -159,6 +165,9 @@ impl Drop for Account {
         self.ledger.post(self.posted.get(), 0);
     }
 }
+
+/// One in so many of the bytes that are free. With n connections that take all they may, SHARE / (SHARE + n) of the memory stays free.
+const SHARE: u64 = 16;
 
 /// Between two looks at all connections while memory is short.
 const PAUSE: Duration = Duration::from_millis(100);

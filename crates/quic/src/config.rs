@@ -21,8 +21,11 @@ use crate::{
 pub struct Config {
     /// Receive window of one stream, in bytes. Default: 6 MiB.
     pub stream_window: u64,
-    /// Receive window of the connection, in bytes. Default: 15 MiB.
+    /// Receive window of the connection, in bytes; a server's grows up to it. Default: 15 MiB.
     pub connection_window: u64,
+    /// Servers: receive window with which a connection begins, in bytes. It grows as fast as it is read, and by what waits to be
+    /// read on streams that are not. Default: 256 KiB.
+    pub initial_connection_window: u64,
     /// Bytes that a connection may hold unacknowledged for sending. Default: 8 MiB, which is
     /// 100 ms at 670 Mbit/s.
     pub send_window: u64,
@@ -120,6 +123,7 @@ impl Default for Config {
         Self {
             stream_window: 6 << 20,
             connection_window: 15 << 20,
+            initial_connection_window: 256 << 10,
             send_window: 8 << 20,
             max_bidi_streams: 100,
             max_uni_streams: 8,
@@ -144,11 +148,12 @@ impl Config {
     /// The engine's form of it.
     ///
     /// `handshake_timeout`, `max_connections`, `max_handshakes` and `retry` have no counterpart there, the endpoint
-    /// itself enforces them; `migration`, `tickets`, `by_name` and `observe` go with TLS.
+    /// itself enforces them, and servers alone have an `initial_connection_window`; `migration`, `tickets`, `by_name` and `observe` go with TLS.
     pub(crate) fn to_engine(&self) -> TransportConfig {
         let Self {
             stream_window,
             connection_window,
+            initial_connection_window: _,
             send_window,
             max_bidi_streams,
             max_uni_streams,
@@ -187,6 +192,13 @@ impl Config {
     }
 }
 
+impl Config {
+    /// `initial_max_data` of a server.
+    pub(crate) fn first_window(&self) -> u64 {
+        self.initial_connection_window.min(self.connection_window)
+    }
+}
+
 impl ServerConfig {
     /// The engine's form of it; `token_key` seals Retry tokens.
     pub(crate) fn to_engine(
@@ -203,8 +215,10 @@ impl ServerConfig {
         // req: 9000-8.1.3-next-time
         let mut next = ValidationTokenConfig::default();
         next.lifetime(token::NEXT_LIFETIME).log(Arc::new(token::Looked)).sent(1);
+        let mut transport = self.transport.to_engine();
+        transport.receive_window(varint(self.transport.first_window()));
         engine
-            .transport_config(Arc::new(self.transport.to_engine()))
+            .transport_config(Arc::new(transport))
             .retry_token_lifetime(token::RETRY_LIFETIME)
             .validation_token_config(next)
             // Each attempt is decided in the turn that brings it, so none is ever kept waiting.

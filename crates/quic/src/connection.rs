@@ -10,6 +10,7 @@ mod events;
 mod held;
 mod pacing;
 mod unproven;
+mod window;
 
 use std::{
     collections::VecDeque,
@@ -25,7 +26,7 @@ use bytes::Bytes;
 use quinn_proto::{ReadError, Side, VarInt, WriteError};
 use rustc_hash::FxHashSet;
 
-use self::{doubt::Doubt, elsewhere::Elsewhere, pacing::Pacer, unproven::Unproven};
+use self::{doubt::Doubt, elsewhere::Elsewhere, pacing::Pacer, unproven::Unproven, window::Window};
 use crate::{
     CloseReason, Config, Dir, Event, Read, ReadEnd, StreamId, Write, config::varint,
     crypto::HandshakeData, early::Outcome,
@@ -66,16 +67,22 @@ pub struct Stats {
     pub mtu: u16,
 }
 
-/// What of its configuration a connection looks at when it sends.
+/// What of its configuration a connection looks at itself.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sending {
-    window: u64,
+pub(crate) struct Chosen {
+    send_window: u64,
     congestion: &'static str,
+    /// The first and the largest receive window.
+    windows: (u64, u64),
 }
 
-impl Sending {
+impl Chosen {
     pub(crate) fn of(config: &Config) -> Self {
-        Self { window: config.send_window, congestion: config.congestion.algorithm.name() }
+        Self {
+            send_window: config.send_window,
+            congestion: config.congestion.algorithm.name(),
+            windows: (config.first_window(), config.connection_window),
+        }
     }
 }
 
@@ -96,7 +103,7 @@ pub struct Connection {
     /// Bytes written to streams that have not left yet, an estimate from below: overhead and
     /// retransmissions count as if they were fresh data.
     queued: u64,
-    sending: Sending,
+    chosen: Chosen,
     /// The peer's address when the application last heard of it.
     remote: SocketAddr,
     /// The last one that the peer has proven to be its own, by the handshake or since.
@@ -113,6 +120,8 @@ pub struct Connection {
     pacer: Option<Box<Pacer>>,
     /// Its memory is given back as soon as its close has left.
     pub(crate) is_abandoned: bool,
+    /// Servers only.
+    window: Option<Window>,
     /// Streams that the peer may have open, as far as somebody has said so.
     permitted: usize,
     /// The application's, dropped with the engine's buffers.
@@ -123,9 +132,10 @@ impl Connection {
     pub(crate) fn new(
         key: ConnectionKey,
         engine: quinn_proto::Connection,
-        sending: Sending,
+        chosen: Chosen,
         now: Instant,
     ) -> Self {
+        let is_server = engine.side().is_server();
         let is_paced = engine.congestion_state().metrics().pacing_rate.is_some();
         let pacer = is_paced.then(|| Box::new(Pacer::new(now)));
         Self {
@@ -143,7 +153,8 @@ impl Connection {
             handshake: None,
             early_news: None,
             queued: 0,
-            sending,
+            window: is_server.then(|| Window::new(chosen.windows, now)),
+            chosen,
             unproven: None,
             pacer,
             is_abandoned: false,
@@ -332,8 +343,8 @@ impl Connection {
         let in_flight = state.window().saturating_sub(free);
         // A stream that finds the send window full is told when there is room, and so are all that found it so: with
         // thousands of them that is dearer than to leave a little of it free.
-        let kept = in_flight.saturating_add(SEND_SLACK.min(self.sending.window / 2));
-        let free = free.min(self.sending.window.saturating_sub(kept));
+        let kept = in_flight.saturating_add(SEND_SLACK.min(self.chosen.send_window / 2));
+        let free = free.min(self.chosen.send_window.saturating_sub(kept));
         // With nothing queued there is always room for a little: what it becomes is acknowledged, and
         // that corrects an estimate that is too low.
         let least = if self.queued == 0 { 2 * u64::from(self.engine.current_mtu()) } else { 0 };
@@ -438,7 +449,7 @@ impl Connection {
         Stats {
             rtt: stats.path.rtt,
             min_rtt: stats.path.min_rtt,
-            congestion: self.sending.congestion,
+            congestion: self.chosen.congestion,
             cwnd: stats.path.cwnd,
             pacing_rate: self.engine.congestion_state().metrics().pacing_rate,
             sent_packets: stats.path.sent_packets,

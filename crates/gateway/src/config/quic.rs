@@ -16,8 +16,12 @@ section! {
     pub struct Quic {
         /// Receive window of one stream.
         pub stream_window: ByteSize = ByteSize(quic::Config::default().stream_window),
-        /// Receive window of a connection.
+        /// Receive window of a connection, when it has grown: it does as fast as requests are read, by what waits unread on others,
+        /// and to one in 16 of the bytes that are left of `limits.memory`.
         pub connection_window: ByteSize = ByteSize(quic::Config::default().connection_window),
+        /// Receive window with which a connection begins, from `16KiB`; never more than `connection_window`.
+        pub initial_connection_window: ByteSize =
+            ByteSize(quic::Config::default().initial_connection_window),
         /// What a connection may hold unacknowledged for sending.
         pub send_window: ByteSize = ByteSize(quic::Config::default().send_window),
         /// Requests that a client may have open from the start; `limits.http3_streams` is what it may grow to.
@@ -142,6 +146,13 @@ impl Quic {
                 "make `connection_window` at least as large as `stream_window`",
             );
         }
+        if self.initial_connection_window < LEAST_CONNECTION_WINDOW {
+            problems.contradiction(
+                self.at.key("initial_connection_window"),
+                "no request fits into such a window",
+                "write a size from `16KiB` on",
+            );
+        }
         // req: 9114-6.2-three-streams
         if self.unidirectional_streams < LEAST_UNIDIRECTIONAL {
             problems.contradiction(
@@ -176,6 +187,7 @@ impl Quic {
         let quic::Config {
             stream_window,
             connection_window,
+            initial_connection_window,
             send_window,
             max_bidi_streams,
             max_uni_streams,
@@ -199,6 +211,7 @@ impl Quic {
         } = &mut transport;
         *stream_window = self.stream_window.0;
         *connection_window = self.connection_window.0;
+        *initial_connection_window = self.initial_connection_window.0;
         *send_window = self.send_window.0;
         *max_bidi_streams = self.streams.into();
         *max_uni_streams = self.unidirectional_streams.into();
@@ -267,6 +280,9 @@ fn check_window(window: Option<ByteSize>, at: &At, problems: &mut Problems) {
 const LEAST_WINDOW: u64 = 2400;
 const LARGEST_WINDOW: u64 = 1 << 20;
 
+/// A header section of a browser, with its body's first bytes.
+const LEAST_CONNECTION_WINDOW: ByteSize = ByteSize(16 << 10);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,9 +321,17 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_window_that_no_request_fits_into_is_refused() {
+        for (size, is_good) in [("16383B", false), ("16KiB", true), ("100MiB", true)] {
+            let told = mistakes(&format!("initial_connection_window = '{size}'"));
+            assert_eq!(told.is_empty(), is_good, "{size}: {told}");
+        }
+    }
+
+    #[test]
     fn the_limits_of_flow_reach_the_transport_as_they_are_written() {
         let text = "listen = ['127.0.0.1:1']\n[[site]]\nrespond = ''\n[quic]\n\
-            stream_window = '1MiB'\nconnection_window = '2MiB'\nsend_window = '3MiB'\n\
+            stream_window = '1MiB'\nconnection_window = '2MiB'\nsend_window = '3MiB'\ninitial_connection_window = '1MiB'\n\
             streams = 40\nunidirectional_streams = 50\nidle_timeout = '7s'\nkeep_alive = '5s'";
         let loaded = Loaded::of_text("sterna.toml", text, &Environment::empty());
         let quic = loaded.model().expect("a configuration").server().quic;
@@ -315,6 +339,7 @@ mod tests {
             (quic.stream_window, quic.connection_window, quic.send_window),
             (1 << 20, 2 << 20, 3 << 20)
         );
+        assert_eq!(quic.initial_connection_window, 1 << 20);
         assert_eq!((quic.max_bidi_streams, quic.max_uni_streams), (40, 50));
         assert_eq!(
             (quic.idle_timeout, quic.keep_alive),

@@ -33,7 +33,8 @@ impl Connection {
         self.burden = Some(burden);
     }
 
-    pub(super) fn was_read(&self, id: StreamId, bytes: u64) {
+    pub(super) fn was_read(&mut self, id: StreamId, bytes: u64) {
+        self.count_read(bytes);
         if bytes > 0
             && let Some(path) = self.path_watch()
         {

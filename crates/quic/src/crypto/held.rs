@@ -28,6 +28,8 @@ struct State {
     streams: FxHashMap<u64, Stream>,
     /// Of `streams`.
     total: u64,
+    /// Of `streams`: what flow control counts.
+    unread: u64,
     kept: Kept,
     /// Bytes that were read: what it was of use for.
     read: u64,
@@ -58,6 +60,11 @@ struct Round {
 }
 
 impl Stream {
+    /// Up to where its data ends, gaps included (RFC 9000 §4.1).
+    fn unread(&self) -> u64 {
+        self.top.saturating_sub(self.read)
+    }
+
     fn charge(&self) -> u64 {
         self.older.bytes + self.newer.bytes + entries(self.most)
     }
@@ -139,6 +146,7 @@ impl Held {
         let state = &mut *self.state();
         if let Some(stream) = state.streams.remove(&id) {
             state.total = state.total.saturating_sub(stream.charge());
+            state.unread = state.unread.saturating_sub(stream.unread());
             state.kept.add(stream.most, streams);
         }
     }
@@ -155,6 +163,11 @@ impl Held {
     pub(crate) fn total(&self) -> u64 {
         let state = self.state();
         state.total.saturating_add(state.kept.total)
+    }
+
+    /// Credit of the connection's flow control that was used and not given back.
+    pub(crate) fn unread(&self) -> u64 {
+        self.state().unread
     }
 
     /// Gives back memory that only a busy connection needs.
@@ -176,7 +189,7 @@ impl Held {
 
 impl State {
     fn change(&mut self, id: u64, may_begin: bool, change: impl FnOnce(&mut Stream)) {
-        let Self { streams, total, fresh, .. } = self;
+        let Self { streams, total, unread, fresh, .. } = self;
         let stream = match streams.entry(id) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) if may_begin => {
@@ -185,9 +198,10 @@ impl State {
             }
             std::collections::hash_map::Entry::Vacant(_) => return,
         };
-        let before = stream.charge();
+        let before = (stream.charge(), stream.unread());
         change(stream);
-        *total = total.saturating_sub(before).saturating_add(stream.charge());
+        *total = total.saturating_sub(before.0).saturating_add(stream.charge());
+        *unread = unread.saturating_sub(before.1).saturating_add(stream.unread());
     }
 }
 
@@ -268,9 +282,11 @@ mod tests {
         held.on_received(&frame(0, 10, &[7; 5]));
         held.on_received(&frame(0, 20, &[7; 5]));
         assert_eq!(held.total(), 2 * (9 + PACKET) + entries(2), "two packets of nine bytes");
+        assert_eq!(held.unread(), 25, "gaps included");
         held.on_received(&frame(0, 0, &[7; 20]));
         held.was_read(0, 25);
         assert_eq!((held.total(), held.read()), (entries(3), 25), "the room for chunks stays");
+        assert_eq!(held.unread(), 0);
         held.on_received(&frame(0, 3, &[7; 5]));
         assert_eq!(held.total(), entries(3), "it has been read before");
     }
@@ -292,8 +308,9 @@ mod tests {
         let held = Held::default();
         held.on_received(&frame(0, 10, &[7; 5]));
         held.on_received(&frame(4, 10, &[7; 5]));
-        assert_eq!(held.take_fresh(), [0, 4]);
+        assert_eq!((held.take_fresh(), held.unread()), (vec![0, 4], 30));
         held.is_over(0, 100);
+        assert_eq!(held.unread(), 15);
         assert_eq!((held.total(), held.take_fresh()), (9 + PACKET + 4 * ENTRY, vec![]));
         held.on_received(&frame(0, 10, &[7; 5]));
         assert_eq!(held.take_fresh(), [0], "late, and to be looked at");

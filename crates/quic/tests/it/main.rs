@@ -18,3 +18,5 @@ mod protection;
 mod rebinds;
 #[cfg(test)]
 mod simulated;
+#[cfg(test)]
+mod window;

@@ -45,6 +45,12 @@ pub(crate) struct Peer {
     pub(crate) open_streams: usize,
     /// Streams that the peer reset, and its codes.
     pub(crate) resets: Vec<(StreamId, u64)>,
+    /// Requests go one way: nothing is answered.
+    pub(crate) is_one_way: bool,
+    /// Streams that are not read.
+    pub(crate) ignored: BTreeSet<StreamId>,
+    /// What each connection may hold.
+    pub(crate) allowance: Option<u64>,
     /// When to run next, whatever the network does.
     pub(crate) alarm: Option<Instant>,
     /// When the alarm went off.
@@ -104,6 +110,9 @@ impl Application for Peer {
             self.alarm = None;
             self.alarmed = Some(now);
         }
+        if let Some(bytes) = self.allowance {
+            connection.set_allowance(bytes);
+        }
         let mut readable = BTreeSet::new();
         while let Some(event) = connection.poll_event() {
             if let Event::Readable(id) = event {
@@ -115,9 +124,13 @@ impl Application for Peer {
         state.unanswered += self.extra.len();
         state.to_open.extend(self.extra.drain(..));
         while (state.is_connected || state.is_early) && !state.to_open.is_empty() {
-            let Some(id) = connection.open(Dir::Bi) else { break };
+            let dir = if self.is_one_way { Dir::Uni } else { Dir::Bi };
+            let Some(id) = connection.open(dir) else { break };
             let to_send = state.to_open.pop_front().into_iter().collect();
-            state.open.insert(id, Stream { is_ours: true, to_send, ..Stream::default() });
+            let is_received = self.is_one_way;
+            state
+                .open
+                .insert(id, Stream { is_ours: true, to_send, is_received, ..Stream::default() });
         }
         for (id, stream) in &mut state.open {
             stream.send(*id, connection);
@@ -196,7 +209,7 @@ impl Peer {
             Event::Opened(id) => {
                 state.open.insert(*id, Stream::default());
             }
-            Event::Readable(id) => self.read(state, *id, connection),
+            Event::Readable(id) if !self.ignored.contains(id) => self.read(state, *id, connection),
             Event::Datagram(data) if !connection.is_client() => {
                 connection.send_datagram(data.clone());
             }

@@ -451,7 +451,8 @@ fn headroom_leaves_some_of_a_send_window_free_that_is_smaller_than_the_congestio
 
 #[test]
 fn whoever_only_acknowledged_for_long_has_its_whole_window_for_the_answer() {
-    let (mut network, key) = idle_pair(Config::default());
+    let (mut network, key) =
+        idle_pair(Config { initial_connection_window: 15 << 20, ..Config::default() });
     let (_, connection) = network.client(0).connection(key).unwrap();
     let id = connection.open(Dir::Uni).unwrap();
     connection.write(id, &mut [payload(1, 4 * MEGABYTE)]);

@@ -66,6 +66,7 @@ impl<S: HttpService> Connection<S> {
         let streams = usize::try_from(streams).unwrap_or(usize::MAX);
         let held = quic.held(streams) + self.budget.waiting();
         self.charge.set(held);
+        quic.set_allowance(self.dispatch.memory.allowance());
         if self.is_to_go(quic.read_bytes()) {
             self.dispatch.counters.shed_connections.increment();
             tracing::info!(
