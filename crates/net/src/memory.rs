@@ -39,7 +39,9 @@ pub(crate) struct Ledger {
     /// In bytes; `None` when there is no limit.
     limit: Option<u64>,
     held: AtomicU64,
-    /// Of that, what connections hold that have been closed and are not gone yet.
+    /// What clients may send, or have sent unread, beside what each of them may from the start.
+    granted: AtomicU64,
+    /// Of what is held, what connections hold that have been closed and are not gone yet.
     leaving: AtomicU64,
     is_shedding: AtomicBool,
     /// Told when it begins to be short.
@@ -49,8 +51,8 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// With a limit in bytes, or without one.
     pub(crate) fn new(limit: Option<u64>) -> Arc<Self> {
-        let (held, leaving, is_shedding) = Default::default();
-        Arc::new(Self { limit, held, leaving, is_shedding, short: Notify::new() })
+        let (held, granted, leaving, is_shedding) = Default::default();
+        Arc::new(Self { limit, held, granted, leaving, is_shedding, short: Notify::new() })
     }
 
     /// Bytes held, as far as they are posted.
@@ -135,10 +137,18 @@ impl Account {
         self.ledger.leaving.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// What one connection may hold: a part of what is free, so that each gets less the more of them hold something.
+    /// What one connection may hold unread: a part of what is neither held nor granted, so that each gets less the more of them
+    /// there are.
     pub(crate) fn allowance(&self) -> u64 {
-        let free = |limit: u64| limit.saturating_sub(self.ledger.held()) / SHARE;
-        self.ledger.limit.map_or(u64::MAX, free)
+        let Ledger { limit, held, granted, .. } = &*self.ledger;
+        let taken = held.load(Ordering::Relaxed).max(granted.load(Ordering::Relaxed));
+        limit.map_or(u64::MAX, |limit| limit.saturating_sub(taken) / SHARE)
+    }
+
+    /// A client that might send `from` bytes may send `to` from now on.
+    pub(crate) fn grant(&self, from: u64, to: u64) {
+        // Whatever is subtracted was added before, so that it wraps to the difference.
+        self.ledger.granted.fetch_add(to.wrapping_sub(from), Ordering::Relaxed);
     }
 
     /// Waits until connections are to be asked to go: at once when memory begins to be short, and every now and then while it is.
@@ -166,7 +176,7 @@ impl Drop for Account {
     }
 }
 
-/// One in so many of the bytes that are free. With n connections that take all they may, SHARE / (SHARE + n) of the memory stays free.
+/// One in so many of the bytes that are free: with n connections that take all they may, SHARE in SHARE + n of them stay free.
 const SHARE: u64 = 16;
 
 /// Between two looks at all connections while memory is short.
@@ -253,6 +263,28 @@ mod tests {
         assert_eq!(ledger.level(), Level::Full, "and is held until then");
         account.has_left(LIMIT / 4);
         assert!(account.is_short_still());
+    }
+
+    #[test]
+    fn an_allowance_is_a_share_of_what_is_neither_held_nor_granted() {
+        let ledger = Ledger::new(Some(LIMIT));
+        let (account, other) = (Account::new(ledger.clone()), Account::new(ledger));
+        assert_eq!(account.allowance(), LIMIT / SHARE);
+        let mut granted = 0;
+        for _ in 0..SHARE {
+            let allowance = account.allowance();
+            account.grant(0, allowance);
+            granted += allowance;
+        }
+        assert!(granted > LIMIT / 2 && granted < LIMIT / 3 * 2, "{granted}");
+        other.change(0, LIMIT / 4 * 3);
+        assert_eq!(account.allowance(), LIMIT / 4 / SHARE, "more is held than granted");
+        other.change(LIMIT / 4 * 3, 2 * LIMIT);
+        assert_eq!(account.allowance(), 0);
+        other.change(2 * LIMIT, 0);
+        account.grant(granted, 0);
+        assert_eq!(account.allowance(), LIMIT / SHARE);
+        assert_eq!(Account::new(Ledger::new(None)).allowance(), u64::MAX);
     }
 
     #[tokio::test(start_paused = true)]

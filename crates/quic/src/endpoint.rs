@@ -406,7 +406,7 @@ impl<A: Application> Endpoint<A> {
         }
         if let Some(state) = &mut slot.state {
             self.app.run(state, &mut slot.connection, now);
-            slot.connection.tune(now);
+            slot.connection.run_over();
         }
         slot.relay(&mut self.engine);
         if let Some(reason) = slot.connection.ended()

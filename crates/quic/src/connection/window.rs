@@ -3,10 +3,13 @@
 //! ```text
 //! size  =  start, and twice as much again and again while half of it is read within two round trips
 //!          what is unread + start at least: streams that nobody reads hold up no other stream
-//!          no more than `connection_window`, and no more than the allowance when that is larger than start
+//!          no more than `connection_window`, and no more than what memory allows when that is larger than start
 //! ```
 
-use std::time::{Duration, Instant};
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
 use super::Connection;
 use crate::config::varint;
@@ -17,33 +20,53 @@ pub(super) struct Window {
     size: u64,
     start: u64,
     most: u64,
-    /// What memory allows.
-    allowance: u64,
+    /// What the peer may send beyond `size` still, since it became smaller.
+    debt: u64,
     /// Read since then.
     read: u64,
     since: Instant,
     /// Read since the peer was last told of it by us.
     untold: u64,
+    /// In this run, by the application.
+    is_tuned: bool,
 }
 
 impl Window {
     /// With the first size and the largest.
     pub(super) fn new((start, most): (u64, u64), now: Instant) -> Self {
-        Self { size: start, start, most, allowance: most, read: 0, since: now, untold: 0 }
+        let (debt, read, untold, is_tuned) = Default::default();
+        Self { size: start, start, most, debt, read, since: now, untold, is_tuned }
+    }
+
+    fn count_read(&mut self, bytes: u64) {
+        self.read = self.read.saturating_add(bytes);
+        self.untold = self.untold.saturating_add(bytes);
+        self.debt = self.debt.saturating_sub(bytes);
     }
 
     /// The size from now on, if it is another one.
-    fn follow(&mut self, unread: u64, rtt: Duration, now: Instant) -> Option<u64> {
-        let is_fast = self.is_fast(rtt, now);
-        let wanted = if is_fast { self.size.saturating_mul(2) } else { self.size };
+    fn follow(&mut self, unread: u64, allowance: u64, rtt: Duration, now: Instant) -> Option<u64> {
+        let wanted = if self.is_fast(rtt, now) { self.size.saturating_mul(2) } else { self.size };
         let wanted = wanted.max(unread.saturating_add(self.start));
-        let size = wanted.min(self.allowance.max(self.start)).min(self.most);
+        let size = wanted.min(allowance.max(self.start)).min(self.most);
         // A change is a frame: small ones wait until they are worth it.
         let is_worth_it = size.abs_diff(self.size) >= self.start / 2 || size == self.most;
         (size != self.size && is_worth_it).then(|| {
+            self.debt = self.debt.saturating_add(self.size.saturating_sub(size));
             self.size = size;
+            self.untold = 0;
             size
         })
+    }
+
+    /// Whether half of it has been read so fast that the peer may have waited for more.
+    fn is_fast(&mut self, rtt: Duration, now: Instant) -> bool {
+        if self.read < self.size / 2 {
+            return false;
+        }
+        let took = now.saturating_duration_since(self.since);
+        (self.read, self.since) = (0, now);
+        took <= rtt.saturating_mul(2).max(LEAST_TIME)
     }
 
     /// Whether the peer is to hear how much was read: the engine tells it of an eighth of the window at once, which is more than
@@ -57,54 +80,53 @@ impl Window {
         is_due
     }
 
-    /// Whether half of it has been read so fast that the peer may have waited for more.
-    fn is_fast(&mut self, rtt: Duration, now: Instant) -> bool {
-        if self.read < self.size / 2 {
-            return false;
-        }
-        let took = now.saturating_duration_since(self.since);
-        (self.read, self.since) = (0, now);
-        took <= rtt.saturating_mul(2).max(LEAST_TIME)
+    /// Bytes unread, or that the peer may send, beside those with which each connection begins.
+    fn granted(&self) -> u64 {
+        self.size.saturating_add(self.debt).saturating_sub(self.start)
     }
 }
 
 impl Connection {
-    /// Server: bytes that memory allows it to hold unread, beside those with which each connection begins. Without a call nothing
-    /// but [`Config::connection_window`](crate::Config::connection_window) is a limit.
+    /// Server: changes the receive window of the connection as it is used, up to `allowance` and
+    /// [`Config::connection_window`](crate::Config::connection_window), but never below
+    /// [`Config::initial_connection_window`](crate::Config::initial_connection_window). Returns the bytes beyond the latter that the
+    /// peer has sent unread, or may still send: what was allowed is not taken back (RFC 9000 §4.1), it becomes less as it is used.
     ///
-    /// What the peer was allowed before is not taken back (RFC 9000 §4.1): it becomes less as it is used.
-    pub fn set_allowance(&mut self, bytes: u64) {
-        if let Some(window) = &mut self.window {
-            window.allowance = bytes;
-        }
-    }
-
-    /// Bytes that the peer may send before they are read, the sum over all streams; `None` of a client, which never changes it.
-    pub fn receive_window(&self) -> Option<u64> {
-        self.window.as_ref().map(|window| window.size)
-    }
-
-    pub(super) fn count_read(&mut self, bytes: u64) {
-        if let Some(window) = &mut self.window {
-            window.read = window.read.saturating_add(bytes);
-            window.untold = window.untold.saturating_add(bytes);
-        }
-    }
-
-    /// After each run of the application.
-    pub(crate) fn tune(&mut self, now: Instant) {
-        let Some(mut window) = self.window.take() else { return };
+    /// To be called at the end of a run. If it is not, the endpoint does it with no allowance but `connection_window`.
+    pub fn tune(&mut self, allowance: u64) -> u64 {
+        let Some(mut window) = self.window.take() else { return 0 };
+        window.is_tuned = true;
         let unread = self.path_watch().map_or(0, |path| path.held.unread());
-        if let Some(size) = window.follow(unread, self.engine.rtt(), now) {
+        if let Some(size) = window.follow(unread, allowance, self.engine.rtt(), self.now) {
             self.engine.set_receive_window(varint(size));
-            window.untold = 0;
         }
         if window.is_to_tell(unread) {
             // It queues MAX_DATA when its window grows.
             self.engine.set_receive_window(varint(window.size.saturating_sub(1)));
             self.engine.set_receive_window(varint(window.size));
         }
+        let granted = window.granted();
         self.window = Some(window);
+        granted
+    }
+
+    /// Server: bytes that the peer may send before they are read, over all streams.
+    pub fn receive_window(&self) -> Option<u64> {
+        self.window.as_ref().map(|window| window.size)
+    }
+
+    pub(super) fn count_read(&mut self, bytes: u64) {
+        if let Some(window) = &mut self.window {
+            window.count_read(bytes);
+        }
+    }
+
+    /// After a run of the application.
+    pub(crate) fn run_over(&mut self) {
+        let is_tuned = self.window.as_mut().is_none_or(|window| mem::take(&mut window.is_tuned));
+        if !is_tuned {
+            self.tune(u64::MAX);
+        }
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Peer {
     pub(crate) ignored: BTreeSet<StreamId>,
     /// What each connection may hold.
     pub(crate) allowance: Option<u64>,
+    /// What that came to, at the end of the last run.
+    pub(crate) granted: u64,
     /// When to run next, whatever the network does.
     pub(crate) alarm: Option<Instant>,
     /// When the alarm went off.
@@ -110,9 +112,6 @@ impl Application for Peer {
             self.alarm = None;
             self.alarmed = Some(now);
         }
-        if let Some(bytes) = self.allowance {
-            connection.set_allowance(bytes);
-        }
         let mut readable = BTreeSet::new();
         while let Some(event) = connection.poll_event() {
             if let Event::Readable(id) = event {
@@ -136,6 +135,9 @@ impl Application for Peer {
             stream.send(*id, connection);
         }
         state.open.retain(|_, stream| !(stream.is_received && stream.is_finished));
+        if let Some(bytes) = self.allowance {
+            self.granted = connection.tune(bytes);
+        }
         self.open_streams = state.open.len();
         if state.is_connected
             && state.unanswered == 0

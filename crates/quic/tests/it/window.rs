@@ -105,3 +105,16 @@ fn what_waits_unread_stays_below_the_allowance() {
     assert!(window <= MIB && window > MIB / 2, "{window}");
     assert!(bytes > window && bytes < window * 6 / 5, "{bytes} with {window}");
 }
+
+#[test]
+fn what_was_granted_becomes_less_as_it_is_used() {
+    let mut network = world(Config::default(), vec![payload(1, 20 << 20)], Some(12_500_000), &[]);
+    network.server(0).application().allowance = Some(8 * MIB);
+    let granted = |network: &mut World| network.server(0).application().granted;
+    assert!(network.run_until(2 * SECOND, |network| granted(network) > 3 * MIB));
+    network.server(0).application().allowance = Some(MIB);
+    network.run_for(100 * MS);
+    assert!(granted(&mut network) > MIB, "the client has it");
+    assert!(network.run_until(2 * SECOND, |network| granted(network) <= MIB - 256 * KIB));
+    assert!(network.run_until(10 * SECOND, is_acknowledged), "and it goes on");
+}

@@ -16,13 +16,16 @@ pub(in crate::server::h3) struct Charge {
     memory: Rc<Account>,
     counters: Arc<WorkerCounters>,
     held: Cell<u64>,
+    /// What the client may send, or has sent and is not read, beside what each may.
+    granted: Cell<u64>,
     /// It has been closed, and will give back what it holds.
     is_leaving: Cell<bool>,
 }
 
 impl Charge {
     pub(in crate::server::h3) fn new(memory: Rc<Account>, counters: Arc<WorkerCounters>) -> Self {
-        Self { memory, counters, held: Cell::new(0), is_leaving: Cell::new(false) }
+        let (held, granted, is_leaving) = Default::default();
+        Self { memory, counters, held, granted, is_leaving }
     }
 
     fn bytes(&self) -> u64 {
@@ -33,6 +36,13 @@ impl Charge {
     fn leaves(&self) {
         if !self.is_leaving.replace(true) {
             self.memory.leaves(self.held.get());
+        }
+    }
+
+    fn grant(&self, bytes: u64) {
+        let before = self.granted.replace(bytes);
+        if bytes != before {
+            self.memory.grant(before, bytes);
         }
     }
 
@@ -52,6 +62,7 @@ impl Drop for Charge {
             self.memory.has_left(self.held.get());
         }
         self.set(0);
+        self.grant(0);
     }
 }
 
@@ -66,7 +77,7 @@ impl<S: HttpService> Connection<S> {
         let streams = usize::try_from(streams).unwrap_or(usize::MAX);
         let held = quic.held(streams) + self.budget.waiting();
         self.charge.set(held);
-        quic.set_allowance(self.dispatch.memory.allowance());
+        self.charge.grant(quic.tune(self.dispatch.memory.allowance()));
         if self.is_to_go(quic.read_bytes()) {
             self.dispatch.counters.shed_connections.increment();
             tracing::info!(
