@@ -137,12 +137,12 @@ impl Account {
         self.ledger.leaving.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// What one connection may hold unread: a part of what is neither held nor granted, so that each gets less the more of them
-    /// there are.
+    /// What one connection may hold unread: a share of that half of the memory which is for large windows, less what is held or
+    /// granted, so that each gets less the more of them there are. The other half is for those with which connections begin.
     pub(crate) fn allowance(&self) -> u64 {
         let Ledger { limit, held, granted, .. } = &*self.ledger;
         let taken = held.load(Ordering::Relaxed).max(granted.load(Ordering::Relaxed));
-        limit.map_or(u64::MAX, |limit| limit.saturating_sub(taken) / SHARE)
+        limit.map_or(u64::MAX, |limit| (limit / 2).saturating_sub(taken) / SHARE)
     }
 
     /// A client that might send `from` bytes may send `to` from now on.
@@ -177,7 +177,7 @@ impl Drop for Account {
 }
 
 /// One in so many of the bytes that are free: with n connections that take all they may, SHARE in SHARE + n of them stay free.
-const SHARE: u64 = 16;
+const SHARE: u64 = 8;
 
 /// Between two looks at all connections while memory is short.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -269,21 +269,21 @@ mod tests {
     fn an_allowance_is_a_share_of_what_is_neither_held_nor_granted() {
         let ledger = Ledger::new(Some(LIMIT));
         let (account, other) = (Account::new(ledger.clone()), Account::new(ledger));
-        assert_eq!(account.allowance(), LIMIT / SHARE);
+        assert_eq!(account.allowance(), LIMIT / 2 / SHARE);
         let mut granted = 0;
         for _ in 0..SHARE {
             let allowance = account.allowance();
             account.grant(0, allowance);
             granted += allowance;
         }
-        assert!(granted > LIMIT / 2 && granted < LIMIT / 3 * 2, "{granted}");
-        other.change(0, LIMIT / 4 * 3);
-        assert_eq!(account.allowance(), LIMIT / 4 / SHARE, "more is held than granted");
-        other.change(LIMIT / 4 * 3, 2 * LIMIT);
+        assert!(granted > LIMIT / 4 && granted < LIMIT / 3, "{granted}");
+        other.change(0, LIMIT / 8 * 3);
+        assert_eq!(account.allowance(), LIMIT / 8 / SHARE, "more is held than granted");
+        other.change(LIMIT / 8 * 3, LIMIT / 2);
         assert_eq!(account.allowance(), 0);
-        other.change(2 * LIMIT, 0);
+        other.change(LIMIT / 2, 0);
         account.grant(granted, 0);
-        assert_eq!(account.allowance(), LIMIT / SHARE);
+        assert_eq!(account.allowance(), LIMIT / 2 / SHARE);
         assert_eq!(Account::new(Ledger::new(None)).allowance(), u64::MAX);
     }
 

@@ -17,7 +17,7 @@ section! {
         /// Receive window of one stream.
         pub stream_window: ByteSize = ByteSize(quic::Config::default().stream_window),
         /// Receive window of a connection, when it has grown: it does as fast as requests are read, by what waits unread on others,
-        /// and to one in 16 of the bytes that are left of `limits.memory`.
+        /// and to an eighth of what is left of the half of `limits.memory` that is for it.
         pub connection_window: ByteSize = ByteSize(quic::Config::default().connection_window),
         /// Receive window with which a connection begins, from `16KiB`; never more than `connection_window`.
         pub initial_connection_window: ByteSize =
