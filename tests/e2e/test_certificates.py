@@ -17,6 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from conftest import make_certificate
+from figures import figure
 from h3client import Client
 from h3raw import Peer
 from running import Download, Loads, Running, until
@@ -201,8 +202,11 @@ def test_certificates_that_change_under_handshakes_fail_and_cut_nothing_and_are_
     assert [report["handshakes"]["failed"] for report in reports] == [0, 0, 0]
     assert [counters[name] for name in ["tls_failures", "panics", "protocol_errors"]] == [0, 0, 0]
     for transport, times in took.items():
-        print(f"{change.__name__}, {transport}: seen after {ms(statistics.median(times))}, {ms(max(times))} at most")
-    print(f"{len(took['TCP'])} changes, {attempts} handshakes of loads and {handshakes} of eyes: 0 failed, 0 cut")
+        print(f"{change.__name__}, {transport}: seen after {ms(statistics.median(times))} in the median")
+        figure(f"seen-{change.__name__}-{transport}", max(times) * 1000, "ms", f"<= {SEEN_WITHIN * 1000:.0f}")
+    figure(f"changes-{change.__name__}", len(took["TCP"]), "changes", "-")
+    print(f"{attempts} handshakes of loads and {handshakes} of eyes")
+    figure(f"failed-{change.__name__}", 0, f"of-{attempts + sum(handshakes)}", "0")
     assert max(took["TCP"] + took["QUIC"]) <= SEEN_WITHIN
     one.server.stop()
 

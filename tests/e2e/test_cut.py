@@ -15,6 +15,7 @@ import desync_messages as messages
 from desync_origin import Http1Origin, Http2Origin, marker_of
 from desync_wire import Http1, Http2, Http3, Message
 from desync_oracle import judge
+from figures import figure
 from test_proxy import Proxies
 
 CLIENTS = {"1": Http1, "2": Http2, "3": Http3}
@@ -116,8 +117,11 @@ def test_request_that_was_cut_is_never_shown_as_whole(proxies, version, to, caps
     server.stop()
     origin.stop()
     with capsys.disabled():
-        print(f"\nHTTP/{version} to {to}: {len(marks)} requests cut, {len(origin.heard)} of them heard of")
-    assert judge([], origin.records) == []
+        figure(f"requests-heard-of-{version}-{to}", len(origin.heard), f"of-{len(marks)}", "> a third")
+    wrong = judge([], origin.records)
+    with capsys.disabled():
+        figure(f"requests-shown-whole-{version}-{to}", len(wrong), f"of-{len(marks)}", "0")
+    assert wrong == []
     assert len(origin.heard) > len(marks) // 3, "the origin has not heard of most of them"
 
 
@@ -162,7 +166,7 @@ def test_response_that_was_cut_is_never_shown_as_whole(proxies, version, capsys)
     server = proxies.to(origin.address, EVERY_ATTEMPT)
     told = in_threads(version, server.address, ask_for_cut(version), COUNT // 3)
     with capsys.disabled():
-        print(f"\nHTTP/{version}: {len(told)} responses cut, {told.count(False)} shown as whole")
+        figure(f"responses-shown-whole-{version}", told.count(False), f"of-{len(told)}", "0")
     assert all(told), f"{told.count(False)} of {len(told)} were shown as whole"
     assert sum(len(record.requests) for record in origin.records) >= len(told)
     origin.stop()

@@ -15,6 +15,7 @@ import pytest
 
 from admin import Admin
 from conftest import binary
+from figures import figure
 from server import Server
 
 CONFIG = """
@@ -306,6 +307,7 @@ def test_a_flight_replayed_a_thousand_times_over_workers_and_a_restart_has_no_ef
     replay(world, flight, 500, "early_data_replayed")
     world.restart()
     replay(world, flight, 500, "early_data_waiting")
+    figure("replays-with-an-effect", len(origin.seen) - 1, "of-1000", "0")
     assert len(origin.seen) == 1, "no request came from a replay"
     assert world.counter("early_requests") == 0
 

@@ -13,6 +13,7 @@ from curl_cffi import CurlHttpVersion, CurlOpt
 from curl_cffi import requests as curl
 
 from conftest import BIG, binary
+from figures import figure
 from h3client import Client
 from relay import Relay
 from server import Server
@@ -103,7 +104,8 @@ def test_downloads_go_on_through_a_nat_that_forgets(serve, site, workers, steeri
             assert finish(client, exchange, 60), f"turn {turn} hangs at {len(exchange.body)}"
             assert exchange.body == expected
             longest = max(longest, time.monotonic() - began)
-    print(f"{REBINDS} rebinds in as many downloads: none hung, the longest took {longest:.1f} s")
+    figure("downloads-complete", REBINDS, f"of-{REBINDS}", "all")
+    figure("longest-download", longest, "s", "<= 60")
 
 
 @workers

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from conftest import binary, make_certificate
+from figures import figure
 from h3client import Client
 from running import Download, Loads, Running, until
 
@@ -60,6 +61,7 @@ def test_reloads_lose_and_cut_nothing_on_any_version(running, trusting):
         assert http3.finish(large)[0].body == one.content
     status = one.admin.get("/status").json()
     assert status["config"]["reloads"] == RELOADS
+    figure("reloads", RELOADS, "reloads", "-")
     counters = status["counters"]
     assert [counters[name] for name in ["service_errors", "panics", "protocol_errors"]] == [0, 0, 0]
     server.stop()

@@ -12,6 +12,7 @@ mod deny;
 mod fuzz;
 mod link;
 mod start;
+mod survive;
 mod test;
 
 const USAGE: &str = "\
@@ -20,6 +21,7 @@ usage: cargo xtask VERB
   test [--only STEP,…]          everything CI checks, on a bare machine: installs what is missing, then runs it all
   compliance [--check]          counts the RFC requirements that are implemented, tested and excepted
   fuzz [TARGET] [--seconds N]   runs the fuzz targets, all of them for 10 s each by default
+  survive [BATTERY…]            the long batteries against a release build; `cargo xtask survive --help` says more
   link [OPTION…] [-- COMMAND…]  a link with a delay, a rate, a queue and losses; `cargo xtask link --help` says which
   bench …                       measures; `cargo xtask bench --help` lists what
   bench p9 …                    bulk and pages over links that lose, by each congestion controller
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         "compliance" => compliance::run(rest),
         "fuzz" => fuzz::run(rest),
         "link" => link::run(rest),
+        "survive" => return survive::run(rest),
         "test" => return test::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

@@ -3,13 +3,15 @@
 //! A step either counts tests of its own or counts as one. A failed step does not end the run: what it would have
 //! hidden is worth knowing too. The last line is the sum; the exit code is non-zero if anything failed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use crate::fuzz::Fuzz;
-use report::{Report, Tally};
+use report::Report;
 
 pub(crate) use machine::{foreign_clients, is_root};
+pub(crate) use output::pytest_lines as pytest;
+pub(crate) use report::Tally;
 
 mod again;
 mod machine;
@@ -146,10 +148,40 @@ fn cargo_test(world: &mut World) -> Tally {
     again::after(run(&[]), run)
 }
 
+/// What the end-to-end battery drives, as arguments of `cargo build`.
+pub(crate) const PROGRAMS: [&[&str]; 3] = [
+    &["--package", "sterna"],
+    &["--package", "sterna-net", "--example", "axum"],
+    &["--package", "sterna-diag", "--example", "link"],
+];
+
+/// Installs what the end-to-end battery calls; the interpreter that has the foreign clients, and the certificate authority.
+pub(crate) fn prepare(root: &Path) -> Result<(PathBuf, PathBuf), machine::Error> {
+    let python = machine::prepare(root)?;
+    let pebble = pebble::prepare(&python)?;
+    Ok((python, pebble))
+}
+
+/// A call of pytest on the programs of this profile; which tests, the caller says.
+pub(crate) fn e2e_command(root: &Path, python: &Path, profile: &str) -> Command {
+    let target = crate::target_directory();
+    let built = target.join(profile);
+    let mut command = Command::new(python);
+    command
+        .args(["-B", "-m", "pytest"])
+        .current_dir(root.join("tests/e2e"))
+        .env("STERNA_BIN", built.join("sterna"))
+        .env("AXUM_BIN", built.join("examples/axum"))
+        .env("STERNA_LINK", built.join("examples/link"))
+        .env("STERNA_ARTEFACTS", target.join("e2e"));
+    command
+}
+
 fn build(world: &mut World) -> Tally {
-    let mut tally = whole(world.cargo(&["build", "--package", "sterna"]));
-    tally += whole(world.cargo(&["build", "--package", "sterna-net", "--example", "axum"]));
-    tally += whole(world.cargo(&["build", "--package", "sterna-diag", "--example", "link"]));
+    let mut tally = Tally::default();
+    for program in PROGRAMS {
+        tally += whole(world.cargo(&[&["build"], program].concat()));
+    }
     tally
 }
 
@@ -157,19 +189,10 @@ fn e2e(world: &mut World) -> Tally {
     let Some(python) = &world.python else {
         return Tally::failed("no Python environment, see the step `machine`");
     };
-    let target = crate::target_directory();
-    let results = target.join("xtask/e2e.xml");
+    let results = crate::target_directory().join("xtask/e2e.xml");
     let run = |selection: &[String]| {
-        let mut command = Command::new(python);
-        command
-            .args(["-B", "-m", "pytest", "--durations=10", "--junit-xml"])
-            .arg(&results)
-            .args(selection)
-            .current_dir(world.root.join("tests/e2e"))
-            .env("STERNA_BIN", target.join("debug/sterna"))
-            .env("AXUM_BIN", target.join("debug/examples/axum"))
-            .env("STERNA_LINK", target.join("debug/examples/link"))
-            .env("STERNA_ARTEFACTS", target.join("e2e"));
+        let mut command = e2e_command(&world.root, python, "debug");
+        command.args(["--durations=10", "--junit-xml"]).arg(&results).args(selection);
         if let Some(pebble) = &world.pebble {
             command.env("PEBBLE_BIN", pebble);
         }

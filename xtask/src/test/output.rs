@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::{fs, io};
 
 use super::report::Tally;
@@ -11,22 +11,27 @@ use super::report::Tally;
 pub(super) fn cargo_test(mut command: Command) -> Tally {
     let line = line(&command);
     let mut tally = Tally::default();
-    let status = command.stdout(Stdio::piped()).spawn().and_then(|mut child| {
-        let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        for text in BufReader::new(output).lines() {
-            let text = text?;
-            println!("{text}");
-            tally += cargo_test_line(&text);
-        }
-        child.wait()
-    });
-    match status {
+    match lines(&mut command, |text| tally += cargo_test_line(text)) {
         Ok(status) if status.success() || tally.failed > 0 => {}
         // A compile error, or a test that took its whole process with it.
         Ok(status) => tally += Tally::failed(format!("`{line}`: {status} without a failed test")),
         Err(error) => tally += Tally::failed(format!("`{line}`: {error}")),
     }
     tally
+}
+
+/// Runs a command, shows what it says, and hands on each line of it.
+fn lines(command: &mut Command, mut each: impl FnMut(&str)) -> io::Result<ExitStatus> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    for text in BufReader::new(output).split(b'\n') {
+        // What a test prints need not be UTF-8.
+        let text = text?;
+        let text = String::from_utf8_lossy(&text);
+        println!("{text}");
+        each(&text);
+    }
+    child.wait()
 }
 
 fn cargo_test_line(text: &str) -> Tally {
@@ -52,11 +57,24 @@ fn cargo_test_line(text: &str) -> Tally {
 }
 
 /// Runs pytest, which shows its own output, and reads the counts that it left in `results`.
-pub(super) fn pytest(mut command: Command, results: &Path) -> Tally {
+pub(super) fn pytest(command: Command, results: &Path) -> Tally {
+    counted(command, results, Command::status)
+}
+
+/// The same, for whoever reads the output as well; colours are lost by it.
+pub(crate) fn pytest_lines(command: Command, results: &Path, each: impl FnMut(&str)) -> Tally {
+    counted(command, results, |command| lines(command, each))
+}
+
+fn counted(
+    mut command: Command,
+    results: &Path,
+    run: impl FnOnce(&mut Command) -> io::Result<ExitStatus>,
+) -> Tally {
     let line = line(&command);
     // Results of an earlier run must not count.
     let _ = fs::remove_file(results);
-    let status = match command.status() {
+    let status = match run(&mut command) {
         Ok(status) => status,
         Err(error) => return Tally::failed(format!("`{line}`: {error}")),
     };

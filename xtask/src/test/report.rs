@@ -6,25 +6,25 @@ use std::time::{Duration, Instant};
 
 /// What one step counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) passed: u64,
-    pub(super) failed: u64,
-    pub(super) skipped: u64,
+pub(crate) struct Tally {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) skipped: u64,
     /// What failed, and how to go on.
-    pub(super) failures: Vec<String>,
+    pub(crate) failures: Vec<String>,
     /// What was not run, and why.
-    pub(super) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 impl Tally {
-    pub(super) const PASSED: Self =
+    pub(crate) const PASSED: Self =
         Self { passed: 1, failed: 0, skipped: 0, failures: Vec::new(), notes: Vec::new() };
 
-    pub(super) fn failed(why: impl Display) -> Self {
+    pub(crate) fn failed(why: impl Display) -> Self {
         Self { failed: 1, failures: vec![why.to_string()], ..Self::default() }
     }
 
-    pub(super) fn note(&mut self, note: &str) {
+    pub(crate) fn note(&mut self, note: &str) {
         self.notes.push(note.to_owned());
     }
 }
