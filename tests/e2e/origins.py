@@ -15,10 +15,53 @@ def counted_bytes(count):
     return (pattern * (count // 256 + 1))[:count]
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    """`/bytes/N` has N bytes, `/echo` what was sent, `/head` the head of the request as it came."""
+class Answering(http.server.BaseHTTPRequestHandler):
+    """HTTP/1.1 without a log; what it answers, each origin says by `do_GET` and its like."""
 
     protocol_version = "HTTP/1.1"
+
+    def answer(self, content=b"", status=200, fields=()):
+        """One response, whole; `fields` are pairs."""
+        self.send_response(status)
+        for name, value in fields:
+            self.send_header(name, value)
+        if status != 204:
+            self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def content(self):
+        """What came with the request, in pieces."""
+        if self.headers.get("transfer-encoding") != "chunked":
+            yield self.rfile.read(int(self.headers.get("content-length", 0)))
+            return
+        while size := int(self.rfile.readline(), 16):
+            yield self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+
+    def log_message(self, *_):
+        pass
+
+
+class Origin:
+    """Python's server at a free port, with a thread for each connection, until `stop`."""
+
+    def __init__(self, handler):
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server.daemon_threads = True
+        self.port = self.server.server_port
+        self.address = f"127.0.0.1:{self.port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Handler(Answering):
+    """`/bytes/N` has N bytes, `/echo` what was sent, `/head` the head of the request as it came."""
 
     def do_GET(self):
         if self.path.startswith("/bytes/"):
@@ -31,27 +74,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         self.answer(b"".join(self.content()))
 
-    def content(self):
-        length = self.headers.get("content-length")
-        if length is not None:
-            yield self.rfile.read(int(length))
-            return
-        while size := int(self.rfile.readline(), 16):
-            yield self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-
-    def answer(self, content):
-        self.send_response(200)
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
     def address_string(self):
         return "client"
-
-    def log_message(self, *_):
-        pass
 
 
 class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

@@ -7,12 +7,12 @@ import json
 import subprocess
 import threading
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import mmdb
 from curl_cffi import CurlHttpVersion
 from curl_cffi import requests as curl
 
+import origins
 import rawclients
 from conftest import binary
 from origins import Http1
@@ -93,7 +93,7 @@ hints/*: proxy = "%(hinting)s", strip_prefix = "/hints"
 """
 
 
-class Backend:
+class Backend(origins.Origin):
     """Tells what it was asked, and what it is called."""
 
     def __init__(self, name, health=200):
@@ -101,12 +101,10 @@ class Backend:
         self.held, self.go_on = threading.Event(), threading.Event()
         backend = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def answer(self):
+        class Handler(origins.Answering):
+            def handle_any(self):
                 if self.path == "/health":
-                    return self.send(health, b"")
+                    return self.answer(status=health)
                 content = self.rfile.read(int(self.headers.get("content-length", 0)))
                 backend.seen.append((self.command, self.path, content))
                 if "/hold" in self.path:
@@ -114,30 +112,17 @@ class Backend:
                     backend.go_on.wait(20)
                 fields = {field.lower(): value for field, value in self.headers.items()}
                 told = {"name": name, "target": f"{self.command} {self.path}", "fields": fields}
-                self.send(200, json.dumps(told).encode())
-
-            def send(self, status, content):
-                self.send_response(status)
-                self.send_header("content-length", str(len(content)))
-                self.end_headers()
                 # Who has waited too long is not there any more.
                 with contextlib.suppress(BrokenPipeError):
-                    self.wfile.write(content)
+                    self.answer(json.dumps(told).encode())
 
-            def log_message(self, *_):
-                pass
+            do_GET = do_POST = do_PUT = handle_any
 
-            do_GET = do_POST = do_PUT = answer
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.address = f"127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        super().__init__(Handler)
 
     def stop(self):
         self.go_on.set()
-        self.server.shutdown()
-        self.server.server_close()
+        super().stop()
 
 
 @dataclass
@@ -193,10 +178,9 @@ class Worlds:
     def __init__(self, folder, certificate):
         self.folder, self.certificate = folder, certificate
         self.endings = []
-        judge = ThreadingHTTPServer(("127.0.0.1", 0), Judge)
-        threading.Thread(target=judge.serve_forever, daemon=True).start()
-        self.endings.append(judge.shutdown)
-        self.judge = f"http://127.0.0.1:{judge.server_port}"
+        judge = origins.Origin(Judge)
+        self.endings.append(judge.stop)
+        self.judge = f"http://{judge.address}"
         (folder / "www").mkdir()
         (folder / "www" / "text.txt").write_bytes(TEXT)
         (folder / "www" / "big.bin").write_bytes(b"x" * 600_000)

@@ -6,9 +6,7 @@ import json
 import socket
 import ssl
 import subprocess
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import mmdb
 import pytest
@@ -18,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from curl_cffi import CurlHttpVersion
 from curl_cffi import requests as curl
 
+import origins
 from conftest import binary
 from server import Server
 
@@ -107,10 +106,9 @@ RSA = rsa.generate_private_key(65537, 2048)
 PASSWORD = "correct horse \u00e4"
 
 
-class Judge(BaseHTTPRequestHandler):
+class Judge(origins.Answering):
     """Has the keys for tokens, and says who may pass."""
 
-    protocol_version = "HTTP/1.1"
     questions = []
 
     def do_GET(self):
@@ -119,31 +117,22 @@ class Judge(BaseHTTPRequestHandler):
             key = {"kty": "EC", "crv": "P-256", "kid": "one", "x": number(point.x), "y": number(point.y)}
             product = RSA.public_key().public_numbers().n.to_bytes(256, "big")
             two = {"kty": "RSA", "kid": "rsa", "alg": "RS256", "use": "sig", "n": encoded(product), "e": "AQAB"}
-            return self.answer(200, json.dumps({"keys": [key, two]}))
+            return self.tell(json.dumps({"keys": [key, two]}))
         if self.path == "/never":
             time.sleep(2)
-            return self.answer(200)
+            return self.tell()
         if self.path.startswith("/told/"):
             fields = [(name.lower(), value) for name, value in self.headers.items()]
-            return self.answer(200, json.dumps(fields))
+            return self.tell(json.dumps(fields))
         if self.path != "/verify":
-            return self.answer(404)
+            return self.answer(status=404)
         self.questions.append(dict(self.headers))
         if self.headers.get("cookie") == "session=good":
-            return self.answer(204, fields={"x-user": "alice"})
-        self.answer(302, "to the login", {"location": "https://login.test/"})
+            return self.answer(status=204, fields=[("x-user", "alice")])
+        self.answer(b"to the login", 302, [("location", "https://login.test/")])
 
-    def answer(self, status, content="", fields=None):
-        self.send_response(status)
-        for name, value in (fields or {}).items():
-            self.send_header(name, value)
-        if status != 204:
-            self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content.encode())
-
-    def log_message(self, *_):
-        pass
+    def tell(self, text=""):
+        self.answer(text.encode())
 
 
 def encoded(data):
@@ -169,11 +158,9 @@ def token(key=KEY, head=None, **changed):
 
 @pytest.fixture(scope="module")
 def judge():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Judge)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    server = origins.Origin(Judge)
+    yield f"http://{server.address}"
+    server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,12 @@
 """Several backends behind a route, over every version: one dies under load and comes back, a session stays where it is."""
 
-import http.server
-import threading
 import time
 
 import pytest
 from curl_cffi import CurlHttpVersion
 from curl_cffi import requests as curl
 
+import origins
 from conftest import binary
 from server import Server
 
@@ -26,38 +25,23 @@ VERSIONS = {"1": CurlHttpVersion.V1_1, "2": CurlHttpVersion.V2_0, "3": CurlHttpV
 PATIENCE = 20.0
 
 
-class Backend:
+class Backend(origins.Origin):
     """Answers its own name; while it is dead it takes connections and closes them without a word."""
 
     def __init__(self, name):
         backend = self
         self.is_dead, self.is_well, self.asked = False, True, 0
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(origins.Answering):
             def do_GET(self):
                 if backend.is_dead:
                     self.close_connection = True
                     return
                 is_check = self.path == "/healthz"
                 backend.asked += not is_check
-                content = name.encode()
-                self.send_response(200 if backend.is_well or not is_check else 503)
-                self.send_header("content-length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
+                self.answer(name.encode(), 200 if backend.is_well or not is_check else 503)
 
-            def log_message(self, *_):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ import base64
 import json
 import socket
 import ssl
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from cryptography import x509
@@ -15,6 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from curl_cffi import CurlHttpVersion, CurlOpt
 from curl_cffi import requests as curl
 
+import origins
 from admin import Admin
 from clientcerts import DAY, Authority
 from conftest import binary, make_certificate
@@ -55,38 +54,22 @@ respond = "later"
 """
 
 
-class Origin:
+class Fields(origins.Origin):
     """Answers with the fields that it was sent, as JSON."""
 
     def __init__(self):
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(origins.Answering):
             def do_GET(self):
-                content = json.dumps({name.lower(): value for name, value in self.headers.items()}).encode()
-                self.send_response(200)
-                self.send_header("content-length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
+                self.answer(json.dumps({name.lower(): value for name, value in self.headers.items()}).encode())
 
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.address = "127.0.0.1:%d" % self.server.server_port
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(Handler)
 
 
 class World:
     """A server, its authorities and their clients. All sites show the same certificate: browsers share connections among them."""
 
     def __init__(self, folder):
-        self.folder, self.origin, self.certificate = folder, Origin(), make_certificate(folder)
+        self.folder, self.origin, self.certificate = folder, Fields(), make_certificate(folder)
         self.ours, self.other = Authority(folder, "ours"), Authority(folder, "other")
         self.alice, self.mallory = self.ours.client("alice"), self.other.client("mallory")
         self.write()

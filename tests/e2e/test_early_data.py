@@ -9,10 +9,10 @@ import subprocess
 import threading
 import time
 from http.client import HTTPSConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+import origins
 from admin import Admin
 from conftest import binary
 from figures import figure
@@ -59,35 +59,20 @@ ONE_WAY = 0.1
 PATIENCE = 60
 
 
-class Origin:
+class Origin(origins.Origin):
     """Keeps what it was asked; to `/proxy/strict` it answers 425 as long as a request says that it is early."""
 
     def __init__(self):
         self.seen = []
         origin = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(origins.Answering):
             def do_GET(self):
                 early = self.headers.get("early-data")
                 origin.seen.append((self.path, early))
-                self.send_response(425 if early and "strict" in self.path else 200)
-                self.send_header("content-length", "2")
-                self.end_headers()
-                self.wfile.write(b"ok")
+                self.answer(b"ok", 425 if early and "strict" in self.path else 200)
 
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.address = "127.0.0.1:%d" % self.server.server_port
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(Handler)
 
 
 class SlowRelay:

@@ -3,12 +3,11 @@ servers read paths, takes the route that the gateway took. Over each version, wi
 
 import posixpath
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote_to_bytes
 
 import pytest
 
+import origins
 from conftest import binary
 from rawclients import Http1, Http2, Http3
 from server import Server
@@ -153,30 +152,21 @@ def route_of(path):
     return "site"
 
 
-class Origin:
+class Origin(origins.Origin):
     """Remembers the target, the host and the route of the last request, byte for byte."""
 
     def __init__(self):
         origin = self
         self.seen = None
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(origins.Answering):
             def do_GET(self):
                 # Not `self.path`, which has been tidied up.
                 target = self.requestline.split(" ")[1]
                 origin.seen = (target, self.headers["host"], self.headers["x-route"])
-                self.send_response(204)
-                self.end_headers()
+                self.answer(status=204)
 
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.port = self.server.server_port
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        super().__init__(Handler)
 
     def take(self):
         seen, self.seen = self.seen, None
@@ -187,8 +177,7 @@ class Origin:
 def origin():
     origin = Origin()
     yield origin
-    origin.server.shutdown()
-    origin.server.server_close()
+    origin.stop()
 
 
 @pytest.fixture(scope="module")

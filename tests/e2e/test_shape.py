@@ -6,12 +6,12 @@ import json
 import re
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from curl_cffi import CurlHttpVersion
 from curl_cffi import requests as curl
 
+import origins
 from conftest import binary
 from server import Server
 
@@ -109,7 +109,7 @@ ORIGIN = {"origin": "https://app.example"}
 PREFLIGHT = {**ORIGIN, "access-control-request-method": "PUT", "access-control-request-headers": "x-a"}
 
 
-class Backend:
+class Backend(origins.Origin):
     """A real HTTP/1.1 server that tells what it was asked."""
 
     def __init__(self):
@@ -117,16 +117,9 @@ class Backend:
         self.go_on = threading.Event()
         backend = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def answer(self):
-                length = int(self.headers.get("content-length", 0))
-                chunked = self.headers.get("transfer-encoding") == "chunked"
-                content = self.chunks() if chunked else self.rfile.read(length)
+        class Handler(origins.Answering):
+            def handle_any(self):
+                content = b"".join(self.content())
                 backend.seen.append((self.command, self.path, content))
                 if self.path.startswith("/events"):
                     return self.events()
@@ -136,22 +129,8 @@ class Backend:
                 told = {"method": self.command, "path": self.path, "headers": fields}
                 return self.send(json.dumps(told).encode(), "application/json")
 
-            def chunks(self):
-                content = b""
-                while size := int(self.rfile.readline(), 16):
-                    content += self.rfile.read(size)
-                    self.rfile.readline()
-                self.rfile.readline()
-                return content
-
             def send(self, content, kind):
-                self.send_response(200)
-                self.send_header("content-type", kind)
-                self.send_header("content-length", str(len(content)))
-                self.send_header("etag", '"tag"')
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(content)
+                self.answer(content, fields=[("content-type", kind), ("etag", '"tag"')])
 
             def events(self):
                 self.send_response(200)
@@ -166,18 +145,9 @@ class Backend:
             def chunk(self, content):
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(content), content))
 
-            do_GET = do_HEAD = do_POST = do_PUT = do_OPTIONS = answer
+            do_GET = do_HEAD = do_POST = do_PUT = do_OPTIONS = handle_any
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+        super().__init__(Handler)
 
     def wait_for(self, wanted):
         deadline = time.monotonic() + 20
