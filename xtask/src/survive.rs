@@ -122,9 +122,10 @@ struct Stage {
 impl Stage {
     fn prepare() -> Result<Self, Box<dyn std::error::Error>> {
         let root = crate::workspace_root();
-        for program in test::PROGRAMS {
+        // No battery has a link between its ends, and the example takes a minute to build.
+        for program in test::PROGRAMS.iter().filter(|program| !program.contains(&"link")) {
             let mut cargo = Command::new("cargo");
-            cargo.args(["build", "--release"]).args(program).current_dir(&root);
+            cargo.args(["build", "--release"]).args(*program).current_dir(&root);
             if !cargo.status()?.success() {
                 return Err("the release build failed, see above".into());
             }
