@@ -8,6 +8,7 @@ mod doubt;
 mod elsewhere;
 mod events;
 mod held;
+mod limits;
 mod pacing;
 mod unproven;
 mod window;
@@ -26,6 +27,7 @@ use bytes::Bytes;
 use quinn_proto::{ReadError, Side, VarInt, WriteError};
 use rustc_hash::FxHashSet;
 
+pub use self::limits::Limits;
 use self::{doubt::Doubt, elsewhere::Elsewhere, pacing::Pacer, unproven::Unproven, window::Window};
 use crate::{
     CloseReason, Config, Dir, Event, Read, ReadEnd, StreamId, Write, config::varint,

@@ -38,7 +38,7 @@ mod wire;
 
 pub use choice::{ByName, Chosen};
 pub use config::{ClientConfig, Config, ConfigError, Retry, ServerConfig};
-pub use connection::{Connection, ConnectionKey, Stats};
+pub use connection::{Connection, ConnectionKey, Limits, Stats};
 pub use counters::Counters;
 pub use crypto::{Direction, Level, Observe, PacketObserver};
 pub use driver::{Driver, Group, Member};

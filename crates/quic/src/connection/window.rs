@@ -38,6 +38,11 @@ impl Window {
         Self { size: start, start, most, debt, read, since: now, untold, is_tuned }
     }
 
+    /// Changes the largest size.
+    pub(super) fn set_most(&mut self, most: u64) {
+        self.most = most;
+    }
+
     fn count_read(&mut self, bytes: u64) {
         self.read = self.read.saturating_add(bytes);
         self.untold = self.untold.saturating_add(bytes);

@@ -7,6 +7,8 @@ mod client;
 #[cfg(test)]
 mod early;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod loopback;
 #[cfg(test)]
 mod peer;
@@ -18,5 +20,7 @@ mod protection;
 mod rebinds;
 #[cfg(test)]
 mod simulated;
+#[cfg(test)]
+mod still;
 #[cfg(test)]
 mod window;
