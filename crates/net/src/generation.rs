@@ -5,8 +5,8 @@
 //!         ▲                                   │
 //!         └────────────── applied ────────────┘
 //! ```
-//! Sockets and connections stay as they are. A connection keeps the limits and time-outs that it opened with; a request
-//! is answered by the service that was there when it came.
+//! Sockets and connections stay. A connection goes by the limits and time-outs of now, but for those that its handshake, SETTINGS or
+//! hyper have settled; a request is answered by the service that was there when it came.
 
 use std::{
     fmt,

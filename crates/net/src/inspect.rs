@@ -6,7 +6,10 @@ use std::{
     cell::RefCell,
     net::SocketAddr,
     rc::Rc,
-    sync::mpsc::{self, SyncSender},
+    sync::{
+        Arc,
+        mpsc::{self, SyncSender},
+    },
     time::{Duration, Instant},
 };
 
@@ -14,7 +17,10 @@ use slab::Slab;
 use sterna_quic::Counters as QuicCounters;
 use tokio::sync::watch;
 
-use crate::{Control, Protocol, server::tcp::Tcp};
+use crate::{
+    Control, Protocol,
+    server::{Config, tcp::Tcp},
+};
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -139,6 +145,11 @@ impl Registry {
         let connection = Rc::new(connection);
         let key = self.0.borrow_mut().insert(connection.clone());
         Registered { registry: self.clone(), key, connection }
+    }
+
+    /// A reload has changed the limits and time-outs.
+    pub(crate) fn follow(&self, config: &Arc<Config>) {
+        self.0.borrow().iter().for_each(|(_, tcp)| tcp.follow(config));
     }
 
     pub(crate) fn answer(&self, question: Question, worker: usize) {

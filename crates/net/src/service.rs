@@ -3,9 +3,11 @@
 //! A protocol makes a `Request<Body>` and a [`RequestContext`], calls [`Dispatch::answer`], and sends what comes out.
 //! A panic or an error of the service becomes a 500 here; the service never learns which version called it.
 
+mod head;
+
 use std::{
     borrow::Cow,
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::poll_fn,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -70,11 +72,13 @@ where
 
 /// A worker's service behind one listen address, with what every answer of it needs.
 ///
-/// A request takes its service once, so it sees one generation; a connection takes its configuration when it opens, and
-/// keeps it.
+/// A request takes its service once, so it sees one generation; a connection goes by the limits and time-outs of now, as far as
+/// its protocol lets them change.
 pub(crate) struct Dispatch<S> {
     service: RefCell<S>,
     config: RefCell<Arc<Config>>,
+    /// A reload has lowered the largest head, and connections from before it read larger ones.
+    heads_shrank: Cell<bool>,
     /// Of connections that open now, and its number.
     era: RefCell<(u64, Rc<Era>)>,
     pub(crate) counters: Arc<WorkerCounters>,
@@ -100,9 +104,21 @@ impl<S> Dispatch<S> {
     ) -> Self {
         let common = RefCell::new(CommonFields::new(alt_svc));
         let (service, config) = (RefCell::new(service), RefCell::new(config));
-        let (era, shown, limits, lag) = Default::default();
+        let (heads_shrank, era, shown, limits, lag) = Default::default();
         let memory = Rc::new(Account::new(Ledger::new(None)));
-        Self { service, config, era, counters, common, shown, worker, limits, lag, memory }
+        Self {
+            service,
+            config,
+            heads_shrank,
+            era,
+            counters,
+            common,
+            shown,
+            worker,
+            limits,
+            lag,
+            memory,
+        }
     }
 
     /// With the certificates that connections are shown.
@@ -120,9 +136,15 @@ impl<S> Dispatch<S> {
         Self { memory, ..self }
     }
 
-    /// What a connection that opens now is served by.
+    /// What connections are served by now.
     pub(crate) fn config(&self) -> Arc<Config> {
         self.config.borrow().clone()
+    }
+
+    /// That one, if it is not `before` any more.
+    pub(crate) fn config_after(&self, before: &Arc<Config>) -> Option<Arc<Config>> {
+        let now = self.config.borrow();
+        (!Arc::ptr_eq(&now, before)).then(|| now.clone())
     }
 
     /// Which one a connection that opens now belongs to.
@@ -130,14 +152,13 @@ impl<S> Dispatch<S> {
         self.era.borrow().1.clone()
     }
 
-    /// Ends the era if a generation is of another one; whether it did, and connections are to go.
-    pub(crate) fn enter_era_of(&self, generation: &Generation) -> bool {
+    /// Ends the era if a generation is of another one.
+    pub(crate) fn enter_era_of(&self, generation: &Generation) {
         let mut era = self.era.borrow_mut();
         if era.0 != generation.era {
             era.1.end(generation.retirement);
             *era = (generation.era, Rc::default());
         }
-        generation.retirement.is_some()
     }
 
     /// The next generation: for requests that come from now on, and connections that open.
@@ -150,7 +171,9 @@ impl<S> Dispatch<S> {
     ) {
         self.shown.replace(shown);
         self.service.replace(service);
-        self.config.replace(config);
+        let most = config.max_header_size;
+        let before = self.config.replace(config);
+        self.heads_shrank.set(self.heads_shrank.get() || most < before.max_header_size);
         self.common.replace(CommonFields::new(alt_svc));
     }
 }
@@ -253,6 +276,11 @@ impl<S: HttpService> Dispatch<S> {
         if self.lag.as_ref().is_some_and(|lag| lag.is_behind()) {
             self.counters.shed_requests.increment();
             return Some(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        if self.heads_shrank.get()
+            && head::size(request, context.protocol()) > config.max_header_size
+        {
+            return Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
         }
         let length = http_body::Body::size_hint(request.body()).lower();
         if config.max_body_size.is_some_and(|limit| length > limit) {

@@ -104,7 +104,7 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = join(tasks) => {}
-                () = follow(generations, &served, make) => {}
+                () = follow(generations, &served, &registry, make) => {}
                 () = tell(asked, &registry, index) => {}
             }
         });
@@ -133,6 +133,7 @@ async fn join(mut tasks: JoinSet<()>) {
 async fn follow<S: HttpService>(
     mut generations: watch::Receiver<Generation>,
     served: &[(Place, Rc<Dispatch<S>>)],
+    registry: &Registry,
     make: impl Fn() -> S,
 ) {
     while generations.changed().await.is_ok() {
@@ -144,6 +145,7 @@ async fn follow<S: HttpService>(
             dispatch.replace(service.clone(), config, alt_svc, generation.shown());
             dispatch.enter_era_of(&generation);
         }
+        registry.follow(&generation.config);
         generation.is_applied();
     }
     std::future::pending::<()>().await;
@@ -212,11 +214,14 @@ async fn serve_quic<S: HttpService>(
             }
             () = turn_forever(&mut driver) => break,
         }
-        let generation = generations.borrow_and_update().clone();
-        if dispatch.enter_era_of(&generation) {
-            // They learn of it, and when to go.
-            driver.endpoint().touch_all();
+        // Until `follow` has had its turn, connections would find what they have.
+        while !Arc::ptr_eq(&dispatch.config(), &generations.borrow().config) {
+            tokio::task::yield_now().await;
         }
+        let generation = generations.borrow_and_update().clone();
+        dispatch.enter_era_of(&generation);
+        // They go by its limits, and learn when to go.
+        driver.endpoint().touch_all();
         if let Some(server) = generation.quic_at(address)
             && let Err(error) = driver.endpoint().set_server(&server)
         {

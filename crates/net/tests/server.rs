@@ -10,6 +10,8 @@ mod drain;
 mod http3;
 #[path = "server/limits.rs"]
 mod limits;
+#[path = "server/live_limits.rs"]
+mod live_limits;
 #[path = "server/per_address.rs"]
 mod per_address;
 #[path = "server/proxy_protocol.rs"]

@@ -16,6 +16,9 @@ use crate::middleware::rate_limit::Frequency;
 
 section! {
     /// What clients may use. Each limit holds on HTTP/1.1, HTTP/2 and HTTP/3 alike, but for those which name one.
+    ///
+    /// After a reload they hold on connections that are open too; a `header_size` or `http2_streams` that is raised is for those
+    /// that open after it, for clients were told of the one before.
     pub struct Limits {
         /// Largest head of a request; above it the answer is 431.
         pub header_size: ByteSize = ByteSize::of_len(defaults().max_header_size),
@@ -23,7 +26,7 @@ section! {
         pub body_size: ByteSize = ByteSize(10 << 20),
         /// TCP connections of one worker; above it new ones wait in the kernel.
         pub tcp_connections: u32 = 10_000,
-        /// Requests at once on an HTTP/2 connection.
+        /// Requests at once on an HTTP/2 connection. Lowered by a reload, those beyond wait in line on connections that are open.
         pub http2_streams: u32 = defaults().max_http2_streams,
         /// Requests at once that an HTTP/3 connection grows to from `quic.streams`.
         pub http3_streams: u32 = 1000,
@@ -63,6 +66,8 @@ section! {
 
 section! {
     /// How long clients may take. A client that is slower is cut off.
+    ///
+    /// After a reload connections that are open go by those of now: `body_idle` from the next pause or request on.
     pub struct Timeouts {
         /// For a TLS or QUIC handshake.
         pub handshake: Span = Span(defaults().handshake_timeout),

@@ -98,7 +98,7 @@ impl Upload {
         if matches!(slot.reader, Reader::Gone) || data.is_empty() {
             return;
         }
-        self.budget.waiting.fetch_add(data.len(), Ordering::Relaxed);
+        self.budget.0.waiting.fetch_add(data.len(), Ordering::Relaxed);
         self.counters.queued_upload_bytes.add(data.len() as u64);
         slot.push(data);
         slot.wake_reader();
@@ -166,7 +166,7 @@ impl Upload {
             slot.reader = Reader::Present;
             self.release(data.len());
             // At half, so that the connection is not woken for every chunk.
-            let resume = slot.paused && slot.bytes <= self.budget.stream / 2;
+            let resume = slot.paused && slot.bytes <= self.budget.half();
             if resume {
                 slot.paused = false;
             }
@@ -234,7 +234,7 @@ impl Upload {
     }
 
     fn release(&self, bytes: usize) {
-        self.budget.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        self.budget.0.waiting.fetch_sub(bytes, Ordering::Relaxed);
         self.counters.queued_upload_bytes.subtract(bytes as u64);
     }
 }
@@ -248,26 +248,43 @@ impl Drop for Upload {
 
 /// How much may wait for the application: in one slot, and in all slots of a connection.
 #[derive(Clone, Debug)]
-pub(crate) struct Budget {
-    stream: usize,
-    connection: usize,
-    waiting: Arc<AtomicUsize>,
+pub(crate) struct Budget(Arc<Sums>);
+
+#[derive(Debug)]
+struct Sums {
+    /// The limits, which a reload may change.
+    stream: AtomicUsize,
+    connection: AtomicUsize,
+    waiting: AtomicUsize,
 }
 
 impl Budget {
     pub(crate) fn new(stream: usize, connection: usize) -> Self {
-        Self { stream, connection, waiting: Arc::default() }
+        let (stream, connection) = (stream.into(), connection.into());
+        Self(Arc::new(Sums { stream, connection, waiting: AtomicUsize::new(0) }))
+    }
+
+    /// So much from now on, in all slots that there are.
+    pub(crate) fn resize(&self, stream: usize, connection: usize) {
+        self.0.stream.store(stream, Ordering::Relaxed);
+        self.0.connection.store(connection, Ordering::Relaxed);
+    }
+
+    /// What a slot that was full has to be down to before more is taken.
+    fn half(&self) -> usize {
+        self.0.stream.load(Ordering::Relaxed) / 2
     }
 
     /// Bytes that wait in all slots.
     pub(crate) fn waiting(&self) -> u64 {
-        self.waiting.load(Ordering::Relaxed) as u64
+        self.0.waiting.load(Ordering::Relaxed) as u64
     }
 
     /// An empty slot is always filled, whatever the others hold: its reader may be the only one that reads.
     fn is_spent(&self, bytes: usize) -> bool {
-        let all = self.waiting.load(Ordering::Relaxed);
-        bytes >= self.stream || (bytes > 0 && all >= self.connection)
+        let [stream, connection, all] = [&self.0.stream, &self.0.connection, &self.0.waiting]
+            .map(|sum| sum.load(Ordering::Relaxed));
+        bytes >= stream || (bytes > 0 && all >= connection)
     }
 }
 

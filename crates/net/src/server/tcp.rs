@@ -4,6 +4,7 @@
 //! module keeps their clocks: handshake, head, idle, slow reader, drain.
 
 mod activity;
+mod crowd;
 mod gather;
 mod host;
 mod io;
@@ -119,12 +120,8 @@ impl<S: HttpService> Listener<S> {
                 local,
                 tls: generations.borrow().tcp.clone(),
                 dispatch: dispatch.clone(),
-                activity: Rc::new(Activity::new(
-                    dispatch.counters.clone(),
-                    config.keep_alive_timeout,
-                )),
+                activity: Rc::new(Activity::new(dispatch.counters.clone(), config)),
                 drain: drain.clone(),
-                config,
                 era: dispatch.era(),
             };
             let registry = registry.clone();
@@ -224,6 +221,11 @@ pub(crate) struct Tcp {
 }
 
 impl Tcp {
+    /// A reload has changed the limits and time-outs.
+    pub(crate) fn follow(&self, config: &Arc<Config>) {
+        self.activity.follow(config.clone());
+    }
+
     pub(crate) fn describe(&self, worker: usize) -> OpenConnection {
         let info = crate::context::tcp_info(&self.stream);
         OpenConnection {
@@ -250,8 +252,6 @@ struct Connection<S> {
     dispatch: Rc<Dispatch<S>>,
     activity: Rc<Activity>,
     drain: Drain,
-    /// As it was when the connection was accepted.
-    config: Arc<Config>,
     era: Rc<Era>,
 }
 
@@ -265,8 +265,7 @@ impl<S: HttpService> Connection<S> {
 
     /// Whose connection it is, then TLS or the first bytes, then the HTTP version that they chose.
     async fn open(mut self, stream: TcpStream, registry: &Rc<Registry>) {
-        let config = self.config.clone();
-        let mut io = Io::new(stream, self.activity.clone(), config.write_timeout);
+        let mut io = Io::new(stream, self.activity.clone());
         let handle = io.handle();
         let balancer = self.peer;
         if !self.learn_peer(&mut io).await {
@@ -278,6 +277,9 @@ impl<S: HttpService> Connection<S> {
         };
         let Ok(_place) = place else { return };
         self.activity.ask(handle.clone());
+        // From now on it hears of reloads.
+        let config = self.dispatch.config();
+        self.activity.follow(config.clone());
         let registered = registry.add(Tcp {
             peer: self.peer,
             local: self.local,
@@ -341,7 +343,7 @@ impl<S: HttpService> Connection<S> {
 
     /// Reads the PROXY protocol from a peer that has to send it; false when it did not, and the connection is to end.
     async fn learn_peer(&mut self, io: &mut Io) -> bool {
-        let config = self.config.clone();
+        let config = self.activity.config().clone();
         if !config.speaks_for_others(self.peer) {
             return true;
         }
@@ -371,7 +373,7 @@ impl<S: HttpService> Connection<S> {
     where
         I: AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
     {
-        let config = &self.config;
+        let config = self.activity.config().clone();
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
@@ -388,7 +390,7 @@ impl<S: HttpService> Connection<S> {
     where
         I: AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
     {
-        let config = &self.config;
+        let config = self.activity.config().clone();
         let mut builder = http2::Builder::new(LocalExecutor);
         builder
             .timer(TokioTimer::new())
@@ -413,7 +415,7 @@ impl<S: HttpService> Connection<S> {
         C: Future<Output = Result<(), E>>,
         E: std::fmt::Display,
     {
-        let Self { config, activity, mut drain, peer, era, dispatch, .. } = self;
+        let Self { activity, mut drain, peer, era, dispatch, .. } = self;
         let mut connection = pin!(connection);
         let mut leaving = false;
         let mut deadline = drain.clone();
@@ -462,7 +464,7 @@ impl<S: HttpService> Connection<S> {
                     activity.timed_out();
                     return;
                 }
-                due = activity.overdue(&config), if !leaving => match due {
+                due = activity.overdue(), if !leaving => match due {
                     // A client that dribbles its head gets no answer: there is no request to answer.
                     Due::Head(_) | Due::Stalled => {
                         activity.timed_out();
@@ -472,7 +474,7 @@ impl<S: HttpService> Connection<S> {
                         leaving = true;
                         let rest = match due {
                             Due::Overloading => LAST_WORDS,
-                            _ => config.write_timeout,
+                            _ => activity.config().write_timeout,
                         };
                         let by = Instant::now() + rest;
                         patience.as_mut().reset(by.into());
@@ -506,10 +508,13 @@ impl<S: HttpService> Connection<S> {
             early: None,
         });
         let (dispatch, activity) = (self.dispatch.clone(), self.activity.clone());
-        let (pause, rate) = (self.config.body_idle_timeout, self.config.min_rate);
         let peer = self.peer;
         service_fn(move |request: Request<Incoming>| {
             let busy = Busy::new(&activity);
+            let (pause, rate) = {
+                let config = activity.config();
+                (config.body_idle_timeout, config.min_rate)
+            };
             let context = RequestContext::new(context.clone(), Arc::default());
             let refusal = message::refusal(&request);
             let request = request.map(|body| Body::incoming(body, pause, rate, &dispatch.counters));
@@ -520,17 +525,21 @@ impl<S: HttpService> Connection<S> {
                 dispatch.overloaded(peer);
                 activity.overloads();
             }
-            let dispatch = dispatch.clone();
+            let (dispatch, activity) = (dispatch.clone(), activity.clone());
             async move {
                 if is_too_many {
                     // On HTTP/1.1 the connection ends without an answer.
                     return Err(h2::Reason::ENHANCE_YOUR_CALM.into());
                 }
+                let turn = match protocol {
+                    Protocol::Http2 => Some(crowd::Place::of(activity).await),
+                    Protocol::Http1 | Protocol::Http3 => None,
+                };
                 let response = match refusal {
                     None => dispatch.answer(request, context).await,
                     Some(status) => dispatch.refuse(protocol, status),
                 };
-                Ok(response.map(|content| Tracked::new(content, busy, place.flatten())))
+                Ok(response.map(|content| Tracked::new(content, busy, (place.flatten(), turn))))
             }
         })
     }

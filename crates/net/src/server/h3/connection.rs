@@ -1,12 +1,13 @@
 //! One HTTP/3 connection of the server: [`Connection::run`] is a turn, from what arrived to what leaves.
 //!
-//! Its steps are the files of `connection/`: `receive` what arrived, `expire` what is late, `drain`, `admission` of what is
+//! Its steps are the files of `connection/`: `follow` a reload, `receive` what arrived, `expire` what is late, `drain`, `admission` of what is
 //! new, work on each `request`, its `response`, and `send` what the transport can use, in the order of priority. The rules of HTTP/3 are
 //! `sterna_h3`'s.
 
 mod admission;
 mod drain;
 mod expire;
+mod follow;
 mod memory;
 mod receive;
 mod request;
@@ -43,7 +44,7 @@ use crate::{
 /// The state of one connection, owned by the QUIC endpoint that carries it.
 pub(crate) struct Connection<S: HttpService> {
     dispatch: Rc<Dispatch<S>>,
-    /// As it was when the connection opened.
+    /// As it was in the last turn.
     config: Arc<Config>,
     local: SocketAddr,
     wake: Arc<ConnectionWake>,
@@ -152,6 +153,7 @@ impl<S: HttpService> Connection<S> {
         drain_by: Option<Instant>,
     ) {
         self.wake.enter();
+        self.follow(quic, now);
         self.receive(quic, now);
         self.expire(quic, now);
         if drain_by.is_some() {

@@ -4,12 +4,11 @@
 //! may rest for a minute, a head that has begun may not take that long. So both are timed here.
 
 use std::{
-    cell::{Cell, OnceCell},
+    cell::{Cell, OnceCell, Ref, RefCell},
     future::poll_fn,
     pin::pin,
     sync::{Arc, Weak},
     task::Poll,
-    time::Duration,
 };
 
 use tokio::{
@@ -18,6 +17,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use super::crowd::Crowd;
 use crate::{
     context::acknowledged,
     counters::WorkerCounters,
@@ -48,8 +48,9 @@ pub(super) struct Activity {
     is_overloading: Cell<bool>,
     /// When a response was last asked for more after it had given some, or some of a piece left.
     taken_at: Cell<Instant>,
-    /// How long the connection may be idle.
-    keep_alive: Duration,
+    /// Its limits and time-outs, which a reload changes.
+    config: RefCell<Arc<Config>>,
+    crowd: Crowd,
     counters: Arc<WorkerCounters>,
     /// When [`Self::overdue`] looks again by itself.
     looks_at: Cell<Instant>,
@@ -75,7 +76,7 @@ pub(super) enum Due {
 }
 
 impl Activity {
-    pub(super) fn new(counters: Arc<WorkerCounters>, keep_alive: Duration) -> Self {
+    pub(super) fn new(counters: Arc<WorkerCounters>, config: Arc<Config>) -> Self {
         let now = Instant::now();
         Self {
             requests: Cell::new(0),
@@ -90,7 +91,8 @@ impl Activity {
             taken: Cell::new(0),
             is_overloading: Cell::new(false),
             taken_at: Cell::new(now),
-            keep_alive,
+            config: RefCell::new(config),
+            crowd: Crowd::default(),
             counters,
             looks_at: Cell::new(now),
             sooner: Notify::new(),
@@ -101,6 +103,23 @@ impl Activity {
     /// Where the kernel is asked what the client has acknowledged.
     pub(super) fn ask(&self, stream: Weak<TcpStream>) {
         let _ = self.stream.set(stream);
+    }
+
+    /// What the connection goes by now. Not to be kept over an `await`.
+    pub(super) fn config(&self) -> Ref<'_, Arc<Config>> {
+        self.config.borrow()
+    }
+
+    /// A reload has changed it.
+    pub(super) fn follow(&self, config: Arc<Config>) {
+        self.config.replace(config);
+        self.sooner.notify_one();
+        self.crowd.look_again();
+    }
+
+    /// Its requests.
+    pub(super) fn crowd(&self) -> &Crowd {
+        &self.crowd
     }
 
     /// The client's address has too many requests: the connection is to end.
@@ -187,7 +206,7 @@ impl Activity {
         self.requests.set(self.requests.get() - 1);
         let now = self.now();
         self.idle_since.set(now);
-        if now + self.keep_alive < self.looks_at.get() {
+        if now + self.config().keep_alive_timeout < self.looks_at.get() {
             self.sooner.notify_one();
         }
     }
@@ -219,7 +238,7 @@ impl Activity {
     }
 
     /// What is due next.
-    pub(super) fn due(&self, config: &Config) -> Due {
+    fn due(&self, config: &Config) -> Due {
         if self.is_overloading.get() {
             return Due::Overloading;
         }
@@ -240,10 +259,11 @@ impl Activity {
     /// wait need wake nobody: no stall that begins between two looks is due before the second, which learns when it is.
     ///
     /// Its task is that of the connection and polls the connection first: a head that begins there needs no waking.
-    pub(super) async fn overdue(&self, config: &Config) -> Due {
+    pub(super) async fn overdue(&self) -> Due {
         let mut timer = pin!(sleep_until(self.looks_at.get()));
         loop {
-            let (due, now) = (self.due(config), Instant::now());
+            let config = self.config().clone();
+            let (due, now) = (self.due(&config), Instant::now());
             let grace = config.min_rate.map_or(NEVER, |rate| rate.grace);
             let again = now + config.write_timeout.min(grace);
             let at = match due {
@@ -263,17 +283,18 @@ impl Activity {
             tokio::select! {
                 () = &mut timer => {}
                 () = self.sooner.notified() => {}
-                () = poll_fn(|_| self.poll_moved(config)) => {}
+                () = poll_fn(|_| self.poll_moved()) => {}
             }
         }
     }
 
     /// Ready when what is due next is due before the next look. Wakes nobody.
-    fn poll_moved(&self, config: &Config) -> Poll<()> {
+    fn poll_moved(&self) -> Poll<()> {
+        let config = self.config();
         let at = match self.head_since.get() {
             _ if self.requests.get() > 0 => return Poll::Pending,
             Some(since) => since + config.header_timeout,
-            None => self.idle_since.get() + self.keep_alive,
+            None => self.idle_since.get() + config.keep_alive_timeout,
         };
         if at < self.looks_at.get() { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -281,22 +302,23 @@ impl Activity {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
+    use std::{rc::Rc, time::Duration};
 
     use super::{super::tracked::Busy, *};
 
     #[tokio::test(start_paused = true)]
     async fn a_stall_is_noticed_when_it_is_due_wherever_it_begins_between_two_looks() {
         let config = Config { write_timeout: Duration::from_secs(60), ..Config::default() };
+        let config = Arc::new(config);
         for begins in [1, 30, 59, 61, 100] {
-            let activity = Rc::new(Activity::new(Arc::default(), config.keep_alive_timeout));
+            let activity = Rc::new(Activity::new(Arc::default(), config.clone()));
             let _busy = Busy::new(&activity);
             let start = Instant::now();
             let begin = async {
                 tokio::time::sleep(Duration::from_secs(begins)).await;
                 activity.gave();
             };
-            let (due, ()) = tokio::join!(activity.overdue(&config), begin);
+            let (due, ()) = tokio::join!(activity.overdue(), begin);
             assert_eq!(due, Due::Stalled);
             let waited = start.elapsed().as_secs();
             assert_eq!(waited, begins + 60, "for a stall that began after {begins} s");

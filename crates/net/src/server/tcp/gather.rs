@@ -164,7 +164,7 @@ const GATHERED: usize = 32 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, sync::Arc, task::Waker, time::Duration};
+    use std::{future::poll_fn, sync::Arc, task::Waker};
 
     use tokio::{
         io::AsyncReadExt as _,
@@ -174,7 +174,7 @@ mod tests {
     use super::{super::io::Io, *};
 
     fn activity() -> Rc<Activity> {
-        Rc::new(Activity::new(Arc::default(), Duration::from_secs(60)))
+        Rc::new(Activity::new(Arc::default(), Arc::default()))
     }
 
     /// Both ends of a connection; writes of the first are gathered.
@@ -182,7 +182,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
-        (Gather::new(Io::new(server, activity(), Duration::from_secs(60))), client)
+        (Gather::new(Io::new(server, activity())), client)
     }
 
     fn write<I: AsyncWrite + Unpin>(gather: &mut Gather<I>, data: &[u8]) -> Poll<usize> {

@@ -9,7 +9,6 @@ use std::{
     rc::Rc,
     sync::{Arc, Weak},
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
@@ -30,9 +29,9 @@ pub(super) struct Io {
 }
 
 impl Io {
-    pub(super) fn new(stream: TcpStream, activity: Rc<Activity>, patience: Duration) -> Self {
+    pub(super) fn new(stream: TcpStream, activity: Rc<Activity>) -> Self {
         let stream = Arc::new(stream);
-        let outbox = Outbox::new(stream.clone(), activity.clone(), patience);
+        let outbox = Outbox::new(stream.clone(), activity.clone());
         Self { stream, activity, prefix: Bytes::new(), outbox }
     }
 

@@ -20,16 +20,19 @@ use super::activity::Activity;
 pub(super) struct Outbox {
     stream: Arc<TcpStream>,
     activity: Rc<Activity>,
-    /// Longest time in which the client takes nothing of what waits.
-    patience: Duration,
     /// Runs while the kernel takes no more.
     stall: Option<Pin<Box<Sleep>>>,
     stalled: bool,
 }
 
 impl Outbox {
-    pub(super) fn new(stream: Arc<TcpStream>, activity: Rc<Activity>, patience: Duration) -> Self {
-        Self { stream, activity, patience, stall: None, stalled: false }
+    pub(super) fn new(stream: Arc<TcpStream>, activity: Rc<Activity>) -> Self {
+        Self { stream, activity, stall: None, stalled: false }
+    }
+
+    /// Longest time in which the client takes nothing of what waits.
+    fn patience(&self) -> Duration {
+        self.activity.config().write_timeout
     }
 
     /// One write, of as much as the kernel takes.
@@ -55,7 +58,8 @@ impl Outbox {
         if self.stream.poll_write_ready(cx)?.is_ready() {
             return Poll::Ready(Ok(()));
         }
-        let deadline = Instant::now() + self.patience;
+        let patience = self.patience();
+        let deadline = Instant::now() + patience;
         let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if !self.stalled {
             self.stalled = true;
@@ -67,7 +71,7 @@ impl Outbox {
                 self.activity.timed_out();
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            stall.as_mut().reset(Instant::now() + self.patience);
+            stall.as_mut().reset(Instant::now() + patience);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 
-use super::activity::Activity;
+use super::{activity::Activity, crowd::Place};
 use crate::limit::per_source::Held;
 
 /// A request is being answered: until its response has left, the connection is not idle.
@@ -33,15 +33,15 @@ impl Drop for Busy {
 /// only when the client's windows have room.
 pub(super) struct Tracked<B> {
     content: B,
-    /// Its place among the requests of its address.
-    _place: Option<Held>,
+    /// Its places among the requests of its address, and of its connection.
+    _places: (Option<Held>, Option<Place>),
     is_waiting: bool,
     busy: Busy,
 }
 
 impl<B> Tracked<B> {
-    pub(super) fn new(content: B, busy: Busy, place: Option<Held>) -> Self {
-        Self { content, _place: place, is_waiting: false, busy }
+    pub(super) fn new(content: B, busy: Busy, places: (Option<Held>, Option<Place>)) -> Self {
+        Self { content, _places: places, is_waiting: false, busy }
     }
 
     fn set_waiting(&mut self, waits: bool) {
