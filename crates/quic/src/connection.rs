@@ -83,7 +83,7 @@ impl Chosen {
         Self {
             send_window: config.send_window,
             congestion: config.congestion.algorithm.name(),
-            windows: (config.first_window(), config.connection_window),
+            windows: (config.initial_connection_window, config.connection_window),
         }
     }
 }

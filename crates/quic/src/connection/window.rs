@@ -18,7 +18,7 @@ use crate::config::varint;
 #[derive(Debug)]
 pub(super) struct Window {
     size: u64,
-    start: u64,
+    initial: u64,
     most: u64,
     /// What the peer may send beyond `size` still, since it became smaller.
     debt: u64,
@@ -33,9 +33,13 @@ pub(super) struct Window {
 
 impl Window {
     /// With the first size and the largest.
-    pub(super) fn new((start, most): (u64, u64), now: Instant) -> Self {
+    pub(super) fn new((initial, most): (u64, u64), now: Instant) -> Self {
         let (debt, read, untold, is_tuned) = Default::default();
-        Self { size: start, start, most, debt, read, since: now, untold, is_tuned }
+        Self { size: initial.min(most), initial, most, debt, read, since: now, untold, is_tuned }
+    }
+
+    fn start(&self) -> u64 {
+        self.initial.min(self.most)
     }
 
     /// Changes the largest size.
@@ -52,10 +56,10 @@ impl Window {
     /// The size from now on, if it is another one.
     fn follow(&mut self, unread: u64, allowance: u64, rtt: Duration, now: Instant) -> Option<u64> {
         let wanted = if self.is_fast(rtt, now) { self.size.saturating_mul(2) } else { self.size };
-        let wanted = wanted.max(unread.saturating_add(self.start));
-        let size = wanted.min(allowance.max(self.start)).min(self.most);
+        let wanted = wanted.max(unread.saturating_add(self.start()));
+        let size = wanted.min(allowance.max(self.start())).min(self.most);
         // A change is a frame: small ones wait until they are worth it.
-        let is_worth_it = size.abs_diff(self.size) >= self.start / 2 || size == self.most;
+        let is_worth_it = size.abs_diff(self.size) >= self.start() / 2 || size == self.most;
         (size != self.size && is_worth_it).then(|| {
             self.debt = self.debt.saturating_add(self.size.saturating_sub(size));
             self.size = size;
@@ -87,7 +91,7 @@ impl Window {
 
     /// Bytes unread, or that the peer may send, beside those with which each connection begins.
     fn granted(&self) -> u64 {
-        self.size.saturating_add(self.debt).saturating_sub(self.start)
+        self.size.saturating_add(self.debt).saturating_sub(self.start())
     }
 }
 

@@ -51,9 +51,8 @@ fn a_connection_gets_more_streams_when_the_limit_is_raised() {
     set_limits(&mut world, |limits| limits.max_bidi_streams = 10);
     assert_eq!(at_client(&mut world, open_all).len(), 6, "those that are open count");
     set_limits(&mut world, |limits| limits.max_uni_streams = 20);
-    let open = |client: &mut sterna_quic::Connection| {
-        std::iter::from_fn(|| client.open(Dir::Uni)).count()
-    };
+    let open =
+        |client: &mut sterna_quic::Connection| std::iter::from_fn(|| client.open(Dir::Uni)).count();
     assert_eq!(at_client(&mut world, open), 20);
 }
 
@@ -97,7 +96,7 @@ fn a_peer_may_send_more_when_the_connection_s_window_is_raised() {
 fn a_connection_holds_more_for_sending_when_the_send_window_is_raised() {
     let mut world = world(|config| config.send_window = 10_000);
     let id = at_server(&mut world, |server| server.open(Dir::Uni)).expect("a stream");
-    let mut send = |world: &mut World, len| {
+    let send = |world: &mut World, len| {
         at_server(world, |server| server.write(id, &mut [Bytes::from(vec![0; len])]))
     };
     assert_eq!(send(&mut world, 100_000), Write::Taken(10_000));
