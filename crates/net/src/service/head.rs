@@ -39,7 +39,7 @@ mod tests {
         assert_eq!(size(&request("/path?q"), Protocol::Http1), written.len());
         let fields = [(":method", "GET"), (":scheme", "https"), (":authority", "b")];
         let fields = [&fields[..], &[(":path", "/p"), ("host", "a"), ("x-one", "22")]].concat();
-        let counted = fields.iter().map(|(name, value)| name.len() + value.len() + 32).sum();
+        let counted: usize = fields.iter().map(|(name, value)| name.len() + value.len() + 32).sum();
         assert_eq!(size(&request("https://b/p"), Protocol::Http3), counted);
     }
 }
