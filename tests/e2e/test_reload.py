@@ -67,6 +67,30 @@ def test_reloads_lose_and_cut_nothing_on_any_version(running, trusting):
     server.stop()
 
 
+def test_a_client_that_stays_may_have_as_many_requests_open_as_the_limit_of_now_says(running):
+    one = running()
+
+    def allow(number, streams):
+        # It grows to no more than it begins with.
+        one.write(number, more=f"[quic]\nstreams = {streams}\n[limits]\nhttp3_streams = {streams}\n")
+        assert one.reload()["generation"] == number
+
+    allow(2, 10)
+    with Client(one.server.address).connect() as http3:
+        assert http3.fetch().body == b"g2"
+        assert http3.stream_limit <= 11
+        allow(3, 40)
+        assert http3.fetch().body == b"g3"
+        http3.pump(lambda: http3.stream_limit >= 40)
+        assert http3.stream_limit <= 42, "and no more"
+        allow(4, 10)
+        for _ in range(38):
+            assert http3.fetch().body == b"g4"
+        # Forty requests are answered: less than ten were granted beyond them before, so that the rule of now counts.
+        assert http3.stream_limit <= 51, "ten beyond those that were answered, and what comes late"
+        assert one.admin.get("/status").json()["counters"]["quic_connections"] == 1
+
+
 BY_CLIENT = """
 [[site.route]]
 path = "/who"

@@ -17,7 +17,7 @@ section! {
     /// After a reload connections that are open go by `connection_window`, `send_window`, `streams` and `unidirectional_streams`
     /// of now: more is granted at once, what has been granted is not taken back, and after less no more is granted until the client
     /// is below it. `max_connections`, `handshakes`, `retry` and `retry_above` hold at once for whoever comes; `stream_window`,
-    /// `idle_timeout`, `keep_alive`, `congestion`, `initial_window`, `mtu_discovery`, `migration` and `zero_rtt` are those of
+    /// `initial_connection_window`, `idle_timeout`, `keep_alive`, `congestion`, `initial_window`, `mtu_discovery`, `migration` and `zero_rtt` are those of
     /// connections that begin after it. `udp_buffer` and `steering` need a restart.
     pub struct Quic {
         /// Receive window of one stream.
