@@ -92,7 +92,7 @@ pub(super) const BATTERIES: [Battery; 12] = [
         "rebind",
         "1,000 rebinds of a NAT in the middle of downloads",
         &["test_rebinding.py", "-k", "downloads"],
-        Size::new("STERNA_REBINDS", 1_000, 200),
+        Size::new("STERNA_REBINDS", 1_000, 170),
     ),
     sized(
         "cut",
