@@ -133,8 +133,11 @@ fn is_refused(outcome: &Result<String, Kind>) -> bool {
 
 /// The authorities of one client: itself.
 pub(crate) fn authorities(pair: &Pair, name: &str) -> ClientAuth {
-    let file: PathBuf =
-        std::env::temp_dir().join(format!("sterna-own-tls-{}-{name}.pem", std::process::id()));
+    static FILES: AtomicUsize = AtomicUsize::new(0);
+    // Tests run at the same time.
+    let number = FILES.fetch_add(1, Ordering::SeqCst);
+    let file = format!("sterna-own-tls-{}-{number}-{name}.pem", std::process::id());
+    let file: PathBuf = std::env::temp_dir().join(file);
     std::fs::write(&file, &pair.pem).unwrap();
     let policy = ClientAuth::from_pem_files([&file], true).unwrap();
     std::fs::remove_file(&file).unwrap();
