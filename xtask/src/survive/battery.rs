@@ -63,11 +63,15 @@ pub(super) const BATTERIES: [Battery; 12] = [
         &["test_handshake_protection.py", "-k", "flood_of_first_flights"],
         Size::new("STERNA_FLOOD", 60, 60),
     ),
-    whole(
-        "strangers",
-        "amplification in eight scenarios, forged tokens, guesses at resets",
-        &["test_handshake_protection.py", "-k", "not flood"],
-    ),
+    Battery {
+        // It decides how many tokens are forged, too: 10,000 as soon as it is there.
+        settings: &[("STERNA_FLOOD", "60")],
+        ..whole(
+            "strangers",
+            "amplification in eight scenarios, 10,000 forged tokens, 10,000 guesses at resets",
+            &["test_handshake_protection.py", "-k", "not flood"],
+        )
+    },
     whole(
         "replay",
         "one recorded first flight with early data, 1,000 times, over a restart",
