@@ -7,6 +7,7 @@
 mod doubt;
 mod elsewhere;
 mod events;
+mod expiry;
 mod held;
 mod limits;
 mod pacing;
@@ -28,7 +29,10 @@ use quinn_proto::{ReadError, Side, VarInt, WriteError};
 use rustc_hash::FxHashSet;
 
 pub use self::limits::Limits;
-use self::{doubt::Doubt, elsewhere::Elsewhere, pacing::Pacer, unproven::Unproven, window::Window};
+use self::{
+    doubt::Doubt, elsewhere::Elsewhere, expiry::Expiry, pacing::Pacer, unproven::Unproven,
+    window::Window,
+};
 use crate::{
     CloseReason, Config, Dir, Event, Read, ReadEnd, StreamId, Write, config::varint,
     crypto::HandshakeData, early::Outcome,
@@ -116,6 +120,8 @@ pub struct Connection {
     doubt: Option<Box<Doubt>>,
     /// Servers only.
     elsewhere: Elsewhere,
+    /// Once a stream has had a deadline, while any has.
+    expiry: Option<Box<Expiry>>,
     /// Server: the client has not shown yet that its address is its own.
     unproven: Option<Unproven>,
     /// With a congestion controller that thinks in rates.
@@ -147,6 +153,7 @@ impl Connection {
             arrived: (canonical(engine.remote_address()), 0),
             doubt: None,
             elsewhere: Elsewhere::default(),
+            expiry: None,
             engine,
             now,
             events: VecDeque::new(),
@@ -262,6 +269,7 @@ impl Connection {
 
     /// RESET_STREAM. Nothing happens on a stream that is over.
     pub fn reset(&mut self, id: StreamId, code: u64) {
+        self.clear_deadline(id);
         if let Some(id) = self.sending(id) {
             let _ = self.engine.send_stream(id).reset(varint(code));
             self.queued = 0;

@@ -367,6 +367,7 @@ impl<A: Application> Endpoint<A> {
             slot.connection.engine.handle_timeout(now);
             slot.connection.pacing_over(now);
             slot.connection.waiting_over(now);
+            slot.connection.expire(now);
             slot.connection.note_path(&mut self.counters);
             if slot.handshake_deadline.is_some_and(|deadline| deadline <= now) {
                 slot.handshake_deadline = None;

@@ -23,6 +23,8 @@ pub enum Event {
     Finished(StreamId),
     /// STOP_SENDING with this code.
     Stopped(StreamId, u64),
+    /// The stream was not acknowledged as a whole by its [deadline](crate::Connection::set_deadline): it is reset.
+    Expired(StreamId),
     /// We may open streams of this direction again.
     Available(Dir),
     /// A DATAGRAM arrived.

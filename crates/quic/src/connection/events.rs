@@ -174,7 +174,10 @@ impl Connection {
             }
             StreamEvent::Readable { id } => self.push_readable(id.into()),
             StreamEvent::Writable { id } => self.events.push_back(Event::Writable(id.into())),
-            StreamEvent::Finished { id } => self.events.push_back(Event::Finished(id.into())),
+            StreamEvent::Finished { id } => {
+                self.clear_deadline(id.into());
+                self.events.push_back(Event::Finished(id.into()));
+            }
             StreamEvent::Stopped { id, error_code } => {
                 self.queued = 0;
                 self.events.push_back(Event::Stopped(id.into(), error_code.into()));

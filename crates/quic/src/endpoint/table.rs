@@ -105,7 +105,9 @@ impl<S> Slot<S> {
         let application = self.state.as_ref().and_then(|state| app.timeout(state));
         let pacing = self.connection.paced_until();
         let path = self.connection.asks_at();
-        [transport, application, pacing, path, self.handshake_deadline].into_iter().flatten().min()
+        let stream = self.connection.expires_at();
+        let all = [transport, application, pacing, path, stream, self.handshake_deadline];
+        all.into_iter().flatten().min()
     }
 }
 

@@ -7,6 +7,8 @@ mod client;
 #[cfg(test)]
 mod early;
 #[cfg(test)]
+mod expiry;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod loopback;
