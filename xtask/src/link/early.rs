@@ -1,7 +1,8 @@
 //! `cargo xtask bench early`: the first byte of an answer over a round trip, for a client that returns and for new ones.
 //!
 //! Each sample is a process of `sterna get` with a connection of its own. The time is from the request to the head of the
-//! response, everything between in it, as the client tells it; a round trip is what the link was asked for.
+//! response, everything between in it, as the client tells it. A round trip is what the link was asked for; what it takes for one
+//! is in the table as well: the answer to a SYN, which no program of either side has to run for.
 
 use std::fs;
 use std::path::PathBuf;
@@ -79,6 +80,7 @@ struct Told {
 
 #[derive(Debug, Deserialize)]
 struct Timings {
+    connect_ns: u64,
     first_byte_ns: u64,
 }
 
@@ -130,18 +132,13 @@ const WHOLE: Way = Way("HTTP/3, whole handshake", "HTTP/3", "not_offered", Some(
 const HTTP2: Way = Way("HTTP/2, new TLS 1.3", "HTTP/2", "not_offered", None);
 const HTTP1: Way = Way("HTTP/1.1, new TLS 1.3", "HTTP/1.1", "not_offered", None);
 
-impl Way {
-    /// Sorted, in round trips.
-    fn samples(&self, told: &[Told], round_trip: Duration) -> Vec<f64> {
-        let is_this = |told: &&Told| told.protocol == self.1 && told.early_data == self.2;
-        let round_trips = |told: &Told| {
-            Duration::from_nanos(told.timings.first_byte_ns).as_secs_f64()
-                / round_trip.as_secs_f64()
-        };
-        let mut samples: Vec<f64> = told.iter().filter(is_this).map(round_trips).collect();
-        samples.sort_unstable_by(f64::total_cmp);
-        samples
-    }
+/// Median, least and most, in round trips; `None` of nothing.
+fn spread(nanos: impl Iterator<Item = u64>, round_trip: Duration) -> Option<(f64, f64, f64)> {
+    let mut samples: Vec<u64> = nanos.collect();
+    samples.sort_unstable();
+    let trips = |nanos: &u64| Duration::from_nanos(*nanos).as_secs_f64() / round_trip.as_secs_f64();
+    let median = samples.get(samples.len() / 2)?;
+    Some((trips(median), trips(samples.first()?), trips(samples.last()?)))
 }
 
 fn table(told: &[Told], round_trip: Duration) -> Result<String, String> {
@@ -150,16 +147,24 @@ fn table(told: &[Told], round_trip: Duration) -> Result<String, String> {
         round_trip.as_millis()
     );
     let (mut medians, mut counted) = (Vec::new(), 0);
+    // What nobody's protocol can do without.
+    let is_tcp = |told: &&Told| [HTTP1.1, HTTP2.1].contains(&told.protocol.as_str());
+    let handshakes = told.iter().filter(is_tcp).map(|told| told.timings.connect_ns);
+    let link = spread(handshakes, round_trip).ok_or("no handshake of TCP")?;
+    text += &format!(
+        "| the link: TCP's handshake | {:.3} | {:.3} | {:.3} | – |\n",
+        link.0, link.1, link.2
+    );
     for way in [EARLY, WHOLE, HTTP2, HTTP1] {
-        let samples = way.samples(told, round_trip);
-        let (Some(least), Some(most)) = (samples.first(), samples.last()) else {
+        let is_this = |told: &&Told| told.protocol == way.1 && told.early_data == way.2;
+        let samples = told.iter().filter(is_this).map(|told| told.timings.first_byte_ns);
+        counted += samples.clone().count();
+        let Some((median, least, most)) = spread(samples, round_trip) else {
             return Err(format!("no sample of {}", way.0));
         };
-        let median = samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN);
         let limit = way.3.map_or("–".to_owned(), |limit| format!("{limit:.2}"));
         text += &format!("| {} | {median:.3} | {least:.3} | {most:.3} | {limit} |\n", way.0);
         medians.push(median);
-        counted += samples.len();
     }
     if counted != told.len() {
         return Err(format!(
@@ -169,7 +174,11 @@ fn table(told: &[Told], round_trip: Duration) -> Result<String, String> {
         ));
     }
     if let [early, .., http1] = medians[..] {
-        text += &format!("\n0-RTT takes {:.2} × HTTP/1.1; to reach: 0.36.\n", early / http1);
+        text += &format!(
+            "\n0-RTT takes {:.3} × the link's round trip, and {:.2} × HTTP/1.1; to reach: 0.36.\n",
+            early / link.0,
+            early / http1
+        );
     }
     Ok(text)
 }
@@ -179,7 +188,7 @@ mod tests {
     use super::*;
 
     fn told(way: &Way, millis: u64) -> Told {
-        let timings = Timings { first_byte_ns: millis * 1_000_000 };
+        let timings = Timings { connect_ns: 50_500_000, first_byte_ns: millis * 1_000_000 };
         Told { protocol: way.1.to_owned(), early_data: way.2.to_owned(), timings }
     }
 
@@ -190,7 +199,10 @@ mod tests {
         let text = table(&samples, Duration::from_millis(50)).unwrap();
         assert!(text.contains("| HTTP/3, 0-RTT | 1.020 | 1.000 | 1.800 | 1.05 |"), "{text}");
         assert!(text.contains("| HTTP/3, whole handshake | 2.020 | 2.020 | 2.020 | 2.05 |"));
-        assert!(text.ends_with("0-RTT takes 0.33 × HTTP/1.1; to reach: 0.36.\n"), "{text}");
+        assert!(text.contains("| the link: TCP's handshake | 1.010 | 1.010 | 1.010 | – |"));
+        let end =
+            "0-RTT takes 1.010 × the link's round trip, and 0.33 × HTTP/1.1; to reach: 0.36.\n";
+        assert!(text.ends_with(end), "{text}");
     }
 
     #[test]
