@@ -42,9 +42,10 @@ impl Connection {
         }
     }
 
-    pub(super) fn is_over(&self, id: StreamId) {
+    pub(super) fn is_over(&mut self, id: StreamId) {
         if let Some(path) = self.path_watch() {
-            path.held.is_over(id.0, self.permitted);
+            let dropped = path.held.is_over(id.0, self.permitted);
+            self.count_dropped(dropped);
         }
     }
 

@@ -47,25 +47,37 @@ impl Window {
         self.most = most;
     }
 
-    fn count_read(&mut self, bytes: u64) {
-        self.read = self.read.saturating_add(bytes);
+    /// So much of what waited was dropped: the engine gives it back as if it had been read.
+    fn count_dropped(&mut self, bytes: u64) {
         self.untold = self.untold.saturating_add(bytes);
         self.debt = self.debt.saturating_sub(bytes);
+    }
+
+    fn count_read(&mut self, bytes: u64) {
+        self.read = self.read.saturating_add(bytes);
+        self.count_dropped(bytes);
     }
 
     /// The size from now on, if it is another one.
     fn follow(&mut self, unread: u64, allowance: u64, rtt: Duration, now: Instant) -> Option<u64> {
         let wanted = if self.is_fast(rtt, now) { self.size.saturating_mul(2) } else { self.size };
         let wanted = wanted.max(unread.saturating_add(self.start()));
-        let size = wanted.min(allowance.max(self.start())).min(self.most);
+        let wanted = wanted.min(allowance.max(self.start())).min(self.most);
+        // What the peer has beyond its window is the first part of what it gets: it never has more than is wanted for that.
+        let size =
+            wanted.saturating_sub(self.debt).clamp(self.size.min(wanted), self.size.max(wanted));
         // A change is a frame: small ones wait until they are worth it.
         let is_worth_it = size.abs_diff(self.size) >= self.start() / 2 || size == self.most;
-        (size != self.size && is_worth_it).then(|| {
-            self.debt = self.debt.saturating_add(self.size.saturating_sub(size));
-            self.size = size;
+        if size == self.size || !is_worth_it {
+            return None;
+        }
+        if size > self.size {
             self.untold = 0;
-            size
-        })
+        } else {
+            self.debt = self.debt.saturating_add(self.size - size);
+        }
+        self.size = size;
+        Some(size)
     }
 
     /// Whether half of it has been read so fast that the peer may have waited for more.
@@ -130,6 +142,13 @@ impl Connection {
         }
     }
 
+    /// Beside what is read.
+    pub(super) fn count_dropped(&mut self, bytes: u64) {
+        if let Some(window) = &mut self.window {
+            window.count_dropped(bytes);
+        }
+    }
+
     /// After a run of the application.
     pub(crate) fn run_over(&mut self) {
         let is_tuned = self.window.as_mut().is_none_or(|window| mem::take(&mut window.is_tuned));
@@ -141,3 +160,41 @@ impl Connection {
 
 /// Round trips may be shorter than a turn: half a window that is read within this time is read fast.
 const LEAST_TIME: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u64 = 256 << 10;
+    const MOST: u64 = 15 << 20;
+    const RTT: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn a_window_that_shrinks_and_grows_again_allows_no_more_than_before() {
+        let now = Instant::now();
+        let mut window = Window::new((START, MOST), now);
+        for round in 0..20 {
+            for allowance in [MOST, START] {
+                window.follow(8 << 20, allowance, RTT, now);
+                let allowed = window.size + window.debt;
+                assert!(allowed <= (8 << 20) + START, "{allowed} after {round} rounds");
+            }
+        }
+        assert_eq!(window.size, START, "and it is small when memory is short");
+        assert_eq!(window.granted(), 8 << 20);
+    }
+
+    #[test]
+    fn what_is_read_or_dropped_pays_for_a_window_that_became_smaller() {
+        let now = Instant::now();
+        let mut window = Window::new((START, MOST), now);
+        assert_eq!(window.follow(4 << 20, MOST, RTT, now), Some((4 << 20) + START));
+        assert_eq!(window.follow(4 << 20, 0, RTT, now), Some(START));
+        assert_eq!(window.granted(), 4 << 20);
+        window.count_read(1 << 20);
+        window.count_dropped(2 << 20);
+        assert_eq!(window.granted(), 1 << 20);
+        assert_eq!(window.follow(1 << 20, MOST, RTT, now), None, "what it may send is as much");
+        assert_eq!(window.follow(2 << 20, MOST, RTT, now), Some(START + (1 << 20)));
+    }
+}

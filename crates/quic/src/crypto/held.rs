@@ -141,14 +141,14 @@ impl Held {
         state.change(id, false, |stream| stream.was_read(bytes));
     }
 
-    /// The engine holds no data of it any more; `streams` may be open at a time.
-    pub(crate) fn is_over(&self, id: u64, streams: usize) {
+    /// The engine holds no data of it any more; `streams` may be open at a time. What was unread of it.
+    pub(crate) fn is_over(&self, id: u64, streams: usize) -> u64 {
         let state = &mut *self.state();
-        if let Some(stream) = state.streams.remove(&id) {
-            state.total = state.total.saturating_sub(stream.charge());
-            state.unread = state.unread.saturating_sub(stream.unread());
-            state.kept.add(stream.most, streams);
-        }
+        let Some(stream) = state.streams.remove(&id) else { return 0 };
+        state.total = state.total.saturating_sub(stream.charge());
+        state.unread = state.unread.saturating_sub(stream.unread());
+        state.kept.add(stream.most, streams);
+        stream.unread()
     }
 
     /// Streams that may be none: what comes late for one that is over is dropped by the engine.
