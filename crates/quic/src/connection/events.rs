@@ -199,6 +199,7 @@ impl Connection {
         if self.is_early_data_rejected() {
             // What was written early will never leave.
             self.queued = 0;
+            self.forget_deadlines();
         }
     }
 

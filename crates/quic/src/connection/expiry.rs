@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Instant};
 use rustc_hash::FxHashMap;
 
 use super::Connection;
-use crate::{Event, StreamId};
+use crate::{Event, StreamId, config::varint};
 
 /// Of one connection: as many entries as it has streams with a deadline that are not over.
 #[derive(Debug, Default)]
@@ -69,8 +69,17 @@ impl Connection {
     /// Drops what is late.
     pub(crate) fn expire(&mut self, now: Instant) {
         while let Some((id, code)) = self.expiry.as_mut().and_then(|expiry| expiry.take_due(now)) {
-            self.reset(id, code);
-            self.events.push_back(Event::Expired(id));
+            let Some(engine_id) = self.sending(id) else { continue };
+            // The last acknowledgement may have come in this turn, before anybody has heard of it.
+            if self.engine.send_stream(engine_id).reset(varint(code)).is_ok() {
+                self.queued = 0;
+                self.events.push_back(Event::Expired(id));
+            }
         }
+    }
+
+    /// The streams are gone, and others will have their ids.
+    pub(super) fn forget_deadlines(&mut self) {
+        self.expiry = None;
     }
 }

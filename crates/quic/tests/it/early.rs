@@ -194,6 +194,22 @@ fn the_answer_comes_after_one_round_trip_with_early_data_and_after_two_with_a_wh
 }
 
 #[test]
+fn a_deadline_of_refused_early_data_is_not_that_of_the_stream_which_has_its_id_next() {
+    let (server, client) = early_configs(Plain::young());
+    let mut world = world(1, &server, &client);
+    // It takes seconds, on this link, and the deadline of the first attempt is a tenth of that.
+    world.up.rate = Some(50_000);
+    let early_deadline = Some(Duration::from_millis(300));
+    let requests = vec![payload(1, 100_000)];
+    *world.client(0).application() = Peer { requests, early_deadline, ..Peer::default() };
+    world.connect(0, &client).unwrap();
+    assert!(world.run_until(60 * SECOND, |world| world.client(0).application().answers.len() == 1));
+    let peer = world.client(0).application();
+    assert_eq!((peer.early_data, peer.answers[0].len()), (Some(false), 100_000));
+    assert!(!peer.events().any(|event| matches!(event, sterna_quic::Event::Expired(_))));
+}
+
+#[test]
 fn a_guard_that_is_young_refuses_early_data_and_the_session_goes_on() {
     let (server, client) = early_configs(Plain::young());
     let mut world = world(1, &server, &client);

@@ -125,3 +125,22 @@ fn a_stream_of_the_peer_and_one_that_was_reset_have_no_deadline() {
     world.run_for(Duration::from_secs(1));
     assert!(!heard(&mut world, &Event::Expired(reset)));
 }
+
+#[test]
+fn what_is_acknowledged_in_the_moment_of_its_deadline_is_not_reset() {
+    let acknowledged = |deadline: Option<Duration>| {
+        let mut world = world();
+        let begun = world.now();
+        let id = send(&mut world, 1000);
+        if let Some(deadline) = deadline {
+            assert!(set_deadline(&mut world, id, deadline));
+        }
+        touch(&mut world);
+        let is_over = |world: &mut World| heard(world, &Event::Finished(id));
+        assert!(world.run_until(Duration::from_secs(5), is_over));
+        assert!(!heard(&mut world, &Event::Expired(id)));
+        world.client(0).application().heard.expect("the end of the stream") - begun
+    };
+    let took = acknowledged(None);
+    assert_eq!(acknowledged(Some(took)), took);
+}

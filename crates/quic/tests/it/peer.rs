@@ -47,6 +47,8 @@ pub(crate) struct Peer {
     pub(crate) resets: Vec<(StreamId, u64)>,
     /// Requests go one way: nothing is answered.
     pub(crate) is_one_way: bool,
+    /// How long what is sent early is good for, with the code 9.
+    pub(crate) early_deadline: Option<Duration>,
     /// Streams that are not read.
     pub(crate) ignored: BTreeSet<StreamId>,
     /// What each connection may hold.
@@ -125,6 +127,9 @@ impl Application for Peer {
         while (state.is_connected || state.is_early) && !state.to_open.is_empty() {
             let dir = if self.is_one_way { Dir::Uni } else { Dir::Bi };
             let Some(id) = connection.open(dir) else { break };
+            if let Some(time) = self.early_deadline.filter(|_| !state.is_connected) {
+                connection.set_deadline(id, now + time, 9);
+            }
             let to_send = state.to_open.pop_front().into_iter().collect();
             let is_received = self.is_one_way;
             state

@@ -15,6 +15,8 @@ pub(crate) type World = Network<Still, Still>;
 pub(crate) struct Still {
     pub(crate) key: Option<ConnectionKey>,
     pub(crate) events: Vec<Event>,
+    /// When it heard the last of them.
+    pub(crate) heard: Option<Instant>,
 }
 
 impl Application for Still {
@@ -24,8 +26,11 @@ impl Application for Still {
         self.key = Some(connection.key());
     }
 
-    fn run(&mut self, (): &mut (), connection: &mut Connection, _now: Instant) {
-        self.events.extend(std::iter::from_fn(|| connection.poll_event()));
+    fn run(&mut self, (): &mut (), connection: &mut Connection, now: Instant) {
+        while let Some(event) = connection.poll_event() {
+            self.events.push(event);
+            self.heard = Some(now);
+        }
     }
 
     fn closed(&mut self, (): (), _reason: &CloseReason, _now: Instant) {}
