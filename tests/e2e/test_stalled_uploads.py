@@ -14,6 +14,7 @@ import pytest
 
 from admin import Admin
 from conftest import binary
+from figures import figure
 from server import Server
 
 CLIENTS, MEGABYTES, LIMIT = (int(word) for word in os.environ.get("STERNA_STALLED", "24 10 32").split())
@@ -110,10 +111,9 @@ def test_nobody_who_uploads_is_closed_because_a_backend_stalls(tmp_path, certifi
         backend.goes_on.set()
         report = json.loads(load.communicate(timeout=400)[0])
         counters = Admin(admin).get("/status").json()["counters"]
-        print(
-            f"{CLIENTS} x {MEGABYTES} MB to a backend that stalls, limit {LIMIT} MiB: {held / MIB:.1f} MiB held, {most / MIB:.1f} at "
-            f"most, RSS +{grown:.1f} MiB, {counters['shed_connections']} closed"
-        )
+        figure("held-at-most", most / MIB, "MiB", f"<= {LIMIT * 15 // 16}")
+        figure("rss-growth", grown, "MiB", "-")
+        figure("clients-closed", counters["shed_connections"], f"of-{CLIENTS}", "0")
         assert most <= LIMIT * MIB * 15 // 16, "where connections are closed for it"
         assert held > LIMIT * MIB // 4, "so little that windows are as good as none"
         assert counters["shed_connections"] == 0

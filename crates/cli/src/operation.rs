@@ -423,6 +423,7 @@ fn need_restart(before: &Model, after: &Model) -> Vec<&'static str> {
         ("limits.streams_per_ip", was.streams_per_ip != is.streams_per_ip),
         ("limits.requests_per_ip", was.requests_per_ip != is.requests_per_ip),
         ("limits.max_lag", was.max_lag != is.max_lag),
+        ("limits.memory", was.memory != is.memory),
     ];
     different.iter().filter(|(_, is)| *is).map(|(key, _)| *key).collect()
 }

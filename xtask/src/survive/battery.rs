@@ -56,7 +56,7 @@ const fn sized(
 }
 
 /// In order: what takes a minute before what takes many.
-pub(super) const BATTERIES: [Battery; 12] = [
+pub(super) const BATTERIES: [Battery; 13] = [
     sized(
         "flood",
         "first flights of QUIC from 256 addresses, 5,000 a second, for 60 s",
@@ -86,6 +86,14 @@ pub(super) const BATTERIES: [Battery; 12] = [
     whole("drain", "SIGTERM under downloads and slow answers", &["test_drain.py"]),
     whole("vanished", "a drain with clients whose network has gone", &["test_drain_vanished.py"]),
     whole("hostile-origins", "backends that misbehave in 25 ways", &["test_hostile_origins.py"]),
+    Battery {
+        settings: &[("STERNA_STALLED", "100 20 256")],
+        ..whole(
+            "stalled-uploads",
+            "100 uploads of 20 MB to a backend that stalls",
+            &["test_stalled_uploads.py"],
+        )
+    },
     sized(
         "reload",
         "100 configurations under requests and downloads",

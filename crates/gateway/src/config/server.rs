@@ -18,7 +18,8 @@ section! {
     /// What clients may use. Each limit holds on HTTP/1.1, HTTP/2 and HTTP/3 alike, but for those which name one.
     ///
     /// After a reload they hold on connections that are open too; a `header_size` or `http2_streams` that is raised is for those
-    /// that open after it, for clients were told of the one before.
+    /// that open after it, for clients were told of the one before. `connections_per_ip`, `handshakes_per_ip`, `streams_per_ip`,
+    /// `requests_per_ip`, `max_lag` and `memory` need a restart.
     pub struct Limits {
         /// Largest head of a request; above it the answer is 431.
         pub header_size: ByteSize = ByteSize::of_len(defaults().max_header_size),
