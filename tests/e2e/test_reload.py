@@ -222,7 +222,7 @@ def test_a_mistake_is_shown_with_its_line_and_a_caret(running):
 def test_what_needs_a_restart_is_told_and_changes_nothing(running, trusting):
     one = running()
     changed = one.file.read_text().replace("workers = 2", "workers = 1").replace('"g1"', '"g2"')
-    one.file.write_text(changed.replace("[timeouts]", "[limits]\nmax_lag = '1s'\nmemory = '9MiB'\n[timeouts]"))
+    one.file.write_text(changed.replace("[timeouts]", "[limits]\nmax_lag = '1s'\nmemory = '99MiB'\n[timeouts]"))
     answer = one.admin.post("/reload")
     assert answer.status == 409
     assert answer.json()["error"].startswith("`workers`, `limits.max_lag`, `limits.memory` cannot change")
