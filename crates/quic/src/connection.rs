@@ -75,14 +75,14 @@ pub struct Stats {
 
 /// What of its configuration a connection looks at itself.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Chosen {
+pub(crate) struct Profile {
     send_window: u64,
     congestion: &'static str,
     /// The first and the largest receive window.
     windows: (u64, u64),
 }
 
-impl Chosen {
+impl Profile {
     pub(crate) fn of(config: &Config) -> Self {
         Self {
             send_window: config.send_window,
@@ -109,7 +109,7 @@ pub struct Connection {
     /// Bytes written to streams that have not left yet, an estimate from below: overhead and
     /// retransmissions count as if they were fresh data.
     queued: u64,
-    chosen: Chosen,
+    profile: Profile,
     /// The peer's address when the application last heard of it.
     remote: SocketAddr,
     /// The last one that the peer has proven to be its own, by the handshake or since.
@@ -140,7 +140,7 @@ impl Connection {
     pub(crate) fn new(
         key: ConnectionKey,
         engine: quinn_proto::Connection,
-        chosen: Chosen,
+        profile: Profile,
         now: Instant,
     ) -> Self {
         let is_server = engine.side().is_server();
@@ -162,8 +162,8 @@ impl Connection {
             handshake: None,
             early_news: None,
             queued: 0,
-            window: is_server.then(|| Window::new(chosen.windows, now)),
-            chosen,
+            window: is_server.then(|| Window::new(profile.windows, now)),
+            profile,
             unproven: None,
             pacer,
             is_abandoned: false,
@@ -353,8 +353,8 @@ impl Connection {
         let in_flight = state.window().saturating_sub(free);
         // A stream that finds the send window full is told when there is room, and so are all that found it so: with
         // thousands of them that is dearer than to leave a little of it free.
-        let kept = in_flight.saturating_add(SEND_SLACK.min(self.chosen.send_window / 2));
-        let free = free.min(self.chosen.send_window.saturating_sub(kept));
+        let kept = in_flight.saturating_add(SEND_SLACK.min(self.profile.send_window / 2));
+        let free = free.min(self.profile.send_window.saturating_sub(kept));
         // With nothing queued there is always room for a little: what it becomes is acknowledged, and
         // that corrects an estimate that is too low.
         let least = if self.queued == 0 { 2 * u64::from(self.engine.current_mtu()) } else { 0 };
@@ -459,7 +459,7 @@ impl Connection {
         Stats {
             rtt: stats.path.rtt,
             min_rtt: stats.path.min_rtt,
-            congestion: self.chosen.congestion,
+            congestion: self.profile.congestion,
             cwnd: stats.path.cwnd,
             pacing_rate: self.engine.congestion_state().metrics().pacing_rate,
             sent_packets: stats.path.sent_packets,

@@ -26,7 +26,7 @@ use self::{
 };
 use crate::{
     ClientConfig, CloseReason, ConfigError, Connection, ConnectionKey, Counters, ServerConfig,
-    connection::Chosen,
+    connection::Profile,
     crypto,
     place::{Owner, Place},
     timer::Timers,
@@ -160,7 +160,7 @@ impl<A: Application> Endpoint<A> {
         engine_config.token_store(self.tokens.clone());
         let (handle, engine) = self.engine.connect(now, engine_config, remote, server_name)?;
         let deadline = now + config.transport.handshake_timeout;
-        Ok(self.open(handle, engine, Chosen::of(&config.transport), deadline, now))
+        Ok(self.open(handle, engine, Profile::of(&config.transport), deadline, now))
     }
 
     /// Server: what new connections get from now on; those that exist keep what they have.
@@ -449,12 +449,12 @@ impl<A: Application> Endpoint<A> {
         &mut self,
         handle: ConnectionHandle,
         engine: quinn_proto::Connection,
-        chosen: Chosen,
+        profile: Profile,
         handshake_deadline: Instant,
         now: Instant,
     ) -> ConnectionKey {
         let key = self.connections.next_key(handle);
-        let mut connection = Connection::new(key, engine, chosen, now);
+        let mut connection = Connection::new(key, engine, profile, now);
         connection.gather(now);
         let state = self.app.opened(&mut connection, now);
         self.admission.handshake_begun();

@@ -55,10 +55,8 @@ impl Connection {
     pub fn clear_deadline(&mut self, id: StreamId) {
         if let Some(expiry) = &mut self.expiry {
             expiry.forget(id);
-            if expiry.streams.is_empty() {
-                self.expiry = None;
-            }
         }
+        self.expiry.take_if(|expiry| expiry.streams.is_empty());
     }
 
     /// When the next stream is due.
@@ -76,6 +74,7 @@ impl Connection {
                 self.events.push_back(Event::Expired(id));
             }
         }
+        self.expiry.take_if(|expiry| expiry.streams.is_empty());
     }
 
     /// The streams are gone, and others will have their ids.

@@ -46,6 +46,6 @@ impl Connection {
             None => self.engine.set_receive_window(varint(connection_window)),
         }
         self.engine.set_send_window(send_window);
-        self.chosen.send_window = send_window;
+        self.profile.send_window = send_window;
     }
 }

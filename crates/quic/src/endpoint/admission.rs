@@ -12,7 +12,7 @@ use super::{
     Admit, Application, Endpoint,
     load::{Change, Load},
 };
-use crate::{Config, Retry, connection::Chosen, wire::Wire};
+use crate::{Config, Retry, connection::Profile, wire::Wire};
 
 /// The policy, and the figures that it looks at.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Admission {
     max_handshakes: usize,
     retry: Retry,
     handshake_timeout: Duration,
-    chosen: Chosen,
+    profile: Profile,
     is_refusing: bool,
     handshakes: usize,
     load: Load,
@@ -42,7 +42,7 @@ impl Admission {
         self.max_handshakes = config.max_handshakes;
         self.retry = config.retry;
         self.handshake_timeout = config.handshake_timeout;
-        self.chosen = Chosen::of(config);
+        self.profile = Profile::of(config);
     }
 
     pub(super) fn refuse_new(&mut self) {
@@ -113,7 +113,7 @@ impl Default for Admission {
             max_handshakes: config.max_handshakes,
             retry: config.retry,
             handshake_timeout: config.handshake_timeout,
-            chosen: Chosen::of(&config),
+            profile: Profile::of(&config),
             is_refusing: false,
             handshakes: 0,
             load: Load::default(),
@@ -189,7 +189,7 @@ impl<A: Application> Endpoint<A> {
         let server = self.server_at(incoming.local_ip());
         match self.engine.accept(incoming, now, &mut self.reply, server) {
             Ok((handle, connection)) => {
-                let key = self.open(handle, connection, self.admission.chosen, deadline, now);
+                let key = self.open(handle, connection, self.admission.profile, deadline, now);
                 if !is_proven && let Some(slot) = self.connections.get_mut(key) {
                     slot.connection.limit_unproven(bytes);
                 }
