@@ -15,6 +15,7 @@ import pytest
 from admin import Admin
 from conftest import binary
 from figures import figure
+from running import until
 from server import Server
 
 CLIENTS, MEGABYTES, LIMIT = (int(word) for word in os.environ.get("STERNA_STALLED", "24 10 32").split())
@@ -107,6 +108,7 @@ def test_nobody_who_uploads_is_closed_because_a_backend_stalls(tmp_path, certifi
     load = subprocess.Popen([str(word) for word in argv], stdout=subprocess.PIPE, text=True)
     try:
         held, most = wait_until_nothing_comes(Admin(admin))
+        granted = Admin(admin).get("/status").json()["counters"]["granted_stream_bytes"]
         grown = (server.rss_kib() - before) / 1024
         backend.goes_on.set()
         report = json.loads(load.communicate(timeout=400)[0])
@@ -116,8 +118,10 @@ def test_nobody_who_uploads_is_closed_because_a_backend_stalls(tmp_path, certifi
         figure("clients-closed", counters["shed_connections"], f"of-{CLIENTS}", "0")
         assert most <= LIMIT * MIB * 15 // 16, "where connections are closed for it"
         assert held > LIMIT * MIB // 4, "so little that windows are as good as none"
+        assert 0 < granted <= LIMIT * MIB // 2, granted
         assert counters["shed_connections"] == 0
         assert report["requests"]["failed"] == 0 and report["requests"]["done"] == CLIENTS, report["requests"]
+        until(lambda: Admin(admin).get("/status").json()["counters"]["granted_stream_bytes"] == 0)
         server.stop()
     finally:
         load.kill()

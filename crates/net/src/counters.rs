@@ -111,6 +111,9 @@ counters! {
     queued_upload_bytes,
     /// Bytes that count for `limits.memory`: of streams on HTTP/3, from their arrival to the application, counted from above.
     queued_stream_bytes,
+    /// Bytes that clients of HTTP/3 may send, or have sent unread, beside the windows with which connections begin: up to half of
+    /// `limits.memory`.
+    granted_stream_bytes,
     /// Bytes of responses on HTTP/3 that wait for the transport.
     queued_response_bytes,
 }

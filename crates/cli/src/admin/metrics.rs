@@ -60,7 +60,8 @@ fn server(page: &mut Page, operation: &Operation) {
     for (at, (name, help, _)) in Counters::default().each().enumerate() {
         let sum: u64 =
             all.iter().filter_map(|one| one.each().nth(at)).map(|(.., value)| value).sum();
-        let is_gauge = name.starts_with("active_") || name.starts_with("queued_");
+        let is_gauge =
+            ["active_", "queued_", "granted_"].iter().any(|begin| name.starts_with(begin));
         match is_gauge {
             true => page.single(&format!("sterna_{name}"), Kind::Gauge, help, sum as f64),
             false => page.single(&format!("sterna_{name}_total"), Kind::Counter, help, sum as f64),

@@ -43,6 +43,8 @@ impl Charge {
         let before = self.granted.replace(bytes);
         if bytes != before {
             self.memory.grant(before, bytes);
+            self.counters.granted_stream_bytes.add_alone(bytes);
+            self.counters.granted_stream_bytes.subtract_alone(before);
         }
     }
 
